@@ -1,0 +1,1 @@
+"""What flownb speaks of: workflows, their nodes and policies, and the events and state of their runs."""

@@ -1,0 +1,36 @@
+"""Places in a text: which line and column of which cell or file, as the person counts them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of one line, or a place where a longer stretch begins.
+
+    Lines and columns count from 1. In a cell the `%%flow` line is line 1.
+    """
+
+    source: str
+    """What holds the text: a file's path as it was given, `In[7]`, or `nb.ipynb#cell 3`."""
+    line: int = 1
+    """The line, counted from 1, as an editor or JupyterLab numbers it."""
+    column: int = 1
+    """The first character's column, counted from 1."""
+    length: int = 1
+    """How many characters of the line it covers, at least 1."""
+
+    def moved(self, lines: int, column: int, length: int = 1) -> Span:
+        """Return the span of something `lines` below this one, at `column` of that line.
+
+        Args:
+            lines: How many lines further down; 0 is this span's own line.
+            column: The column counted from 1 in the whole line.
+            length: How many characters it covers.
+        """
+        return replace(self, line=self.line + lines, column=column, length=max(1, length))
+
+    def __str__(self) -> str:
+        """Return `source:line`, as messages name a place."""
+        return f"{self.source}:{self.line}"
