@@ -1,0 +1,43 @@
+# Every target sets up .venv by itself: first time, and when pyproject.toml has changed.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench docs system
+
+BIN := .venv/bin
+STAMP := .venv/.flownb-installed
+
+help:
+	@echo "make demo    run notebooks/quickstart.ipynb in a real kernel and print its log"
+	@echo "make check   format, lint, types, floors, spelling"
+	@echo "make test    check, then every test"
+	@echo "make bench   measure chains and fan-outs against the limit"
+	@echo "make docs    API pages from the docstrings, in build/docs"
+
+$(STAMP): pyproject.toml .ci/system
+	.ci/system venv
+	python="$$(.ci/system python)"; test -x $(BIN)/python || "$$python" -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/python notebooks/execute.py notebooks/quickstart.ipynb
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	PYTHONPATH=. $(BIN)/lint-imports --no-logo
+	$(BIN)/codespell
+
+test: check
+	.ci/system chromium
+	$(BIN)/python -m pytest
+
+bench: $(STAMP)
+	$(BIN)/python -m tests.benchmarks
+
+docs: $(STAMP)
+	mkdir -p build/docs
+	cd build/docs && for module in $$(cd ../.. && git ls-files 'flownb/*.py' | sed 's/\.py$$//; s,/__init__$$,,; s,/,.,g'); do \
+	  PYTHONPATH=../.. ../../$(BIN)/python -m pydoc -w "$$module"; done
