@@ -1,0 +1,1 @@
+"""Where Python bodies run, and how they are stopped."""

@@ -1,0 +1,82 @@
+"""What a checkpoint asks, and what a person answers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import JsonValue
+
+from flownb.model.frozen import Frozen
+from flownb.model.nodes import DefaultAction
+
+
+class Action(StrEnum):
+    """What a person can say to a checkpoint."""
+
+    APPROVE = "approve"
+    """Go on."""
+    REJECT = "reject"
+    """Do not go on."""
+    INPUT = "input"
+    """Go on, with an answer."""
+
+
+class Via(StrEnum):
+    """The way that a decision came."""
+
+    NOTEBOOK = "notebook"
+    """A button in a notebook, or `%flow_decide`."""
+    TERMINAL = "terminal"
+    """The prompt of a terminal."""
+    COMMAND = "command"
+    """`flownb decide`."""
+    API = "api"
+    """The `decide` argument, or `Run.decide`."""
+    DEFAULT = "default"
+    """Nobody: the default was taken, because no one could answer or the time was over."""
+
+
+class Decision(Frozen):
+    """An answer to a checkpoint."""
+
+    action: str
+    """`approve`, `reject` or `input`; of a node with `once: true` `happened`, `again` or `fail`."""
+    input: JsonValue = None
+    """What was submitted with it."""
+    by: str = ""
+    """Who: the login name; empty where nobody answered."""
+    at: datetime | None = None
+    """When, in UTC; None: now."""
+    via: str = Via.API
+    """How: a `Via`."""
+    timed_out: bool = False
+    """Whether the time to answer was over."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the decision lets the run go on."""
+        return self.action != Action.REJECT
+
+
+class Question(Frozen):
+    """What a run asks and waits for."""
+
+    key: str
+    """The node's key."""
+    heading: str
+    """The node's heading."""
+    text: str
+    """The question, in Markdown, with its values in it."""
+    input: JsonValue = None
+    """`text`, a type (format.md section 6), or None: nothing can be submitted."""
+    show: tuple[str, ...] = ()
+    """The expressions whose values are shown with it."""
+    default: DefaultAction = DefaultAction.REJECT
+    """What is taken where no one answers."""
+    asked_at: datetime
+    """When it was first asked, in UTC."""
+    deadline: datetime | None = None
+    """Until when it can be answered, in UTC; None: for ever."""
+    actions: tuple[str, ...] = (Action.APPROVE, Action.REJECT)
+    """What may be said, in the order that it is offered."""

@@ -1,0 +1,273 @@
+"""What can happen in a run: one model a kind of event, and their union as the journal holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Final, Literal, TypeVar, assert_never
+
+from pydantic import Field, JsonValue, TypeAdapter
+
+from flownb.errors import Failure
+from flownb.model.decision import Decision, Question
+from flownb.model.frozen import Frozen
+
+T = TypeVar("T")
+
+FORMAT: Final = 1
+"""The journal's format number; a journal with a higher one is refused by name."""
+
+
+class RunStatus(StrEnum):
+    """What became of a run."""
+
+    RUNNING = "running"
+    """A process works on it."""
+    WAITING = "waiting"
+    """It was put aside at a checkpoint, or only a person's answer is missing."""
+    COMPLETED = "completed"
+    """Everything that was to be done is done."""
+    FAILED = "failed"
+    """A node failed, or the run took longer than its `timeout`."""
+    REJECTED = "rejected"
+    """A person said no."""
+    CANCELLED = "cancelled"
+    """A person stopped it."""
+    INTERRUPTED = "interrupted"
+    """It says running, but no process holds it. Never stored: it is found by looking at the lock."""
+
+
+class EventBase(Frozen):
+    """What every event says."""
+
+    at: datetime
+    """When it happened, in UTC."""
+
+
+class RunStarted(EventBase):
+    """A run begins."""
+
+    kind: Literal["run_started"] = "run_started"
+    format: int = FORMAT
+    """The journal's format."""
+    run_id: str
+    """The run's id."""
+    workflow: str
+    """The workflow's name."""
+    inputs: dict[str, JsonValue] = {}
+    """Input → value, validated."""
+    secrets: tuple[str, ...] = ()
+    """The names of the secrets; never their values."""
+    definition: str
+    """The text's sha256."""
+    document: str | None = None
+    """The document's path, relative to the folder that holds the state; None: a cell."""
+
+
+class RunResumed(EventBase):
+    """A process takes the run up again."""
+
+    kind: Literal["run_resumed"] = "run_resumed"
+    format: int = FORMAT
+    """The format of the lines from here on."""
+    inputs: dict[str, JsonValue] = {}
+    """Input → value from here on."""
+    definition: str
+    """The text's sha256, as it is now."""
+    forget: tuple[str, ...] = ()
+    """Keys of nodes that run again, with everything below them (`score` also means `score[3]` and `score[3]/x`)."""
+
+
+class PlannedNode(Frozen):
+    """One node of the plan."""
+
+    id: str
+    """Its id."""
+    type: str
+    """Its kind, as `bash`."""
+    wave: int
+    """The length of its longest chain of waits, from 0."""
+    waits_for: tuple[str, ...] = ()
+    """Ids of what it waits for."""
+    definition: str
+    """Its fingerprint."""
+    inside: str = ""
+    """The id of the container whose body holds it; empty at the top."""
+    reserved: bool = False
+    """Whether it runs only when another node failed."""
+
+
+class Planned(EventBase):
+    """What there is to do, in the document's order; the latest one holds."""
+
+    kind: Literal["planned"] = "planned"
+    nodes: tuple[PlannedNode, ...]
+    """Every node, those of sub-flows under `caller/id`."""
+
+
+class NodeStarted(EventBase):
+    """An attempt of a node begins; of a container, its work."""
+
+    kind: Literal["node_started"] = "node_started"
+    key: str
+    """The node's key."""
+    attempt: int = 1
+    """Which attempt, from 1."""
+    definition: str = ""
+    """The fingerprint that a resume compares."""
+
+
+class AttemptFailed(EventBase):
+    """An attempt failed and will be made again."""
+
+    kind: Literal["attempt_failed"] = "attempt_failed"
+    key: str
+    """The node's key."""
+    failure: Failure
+    """Why."""
+    wait_s: float
+    """Seconds until the next attempt."""
+
+
+class Gather(StrEnum):
+    """How a container's value is made of values that are in the journal already."""
+
+    ITEMS = "items"
+    """The list of its items' values: `key[0]`, `key[1]` …"""
+    LAST = "last"
+    """The value of its last round: `key{n-1}`."""
+    ONE = "one"
+    """The value of the one part."""
+    EACH = "each"
+    """name → the part's value."""
+
+
+class NodeCompleted(EventBase):
+    """A node is done and has a value."""
+
+    kind: Literal["node_completed"] = "node_completed"
+    key: str
+    """The node's key."""
+    output: JsonValue = None
+    """The value; for one that is not JSON or holds a secret, what can be shown of it."""
+    reusable: bool = True
+    """Whether a resume can use `output` as the value."""
+    fallback: str | None = None
+    """The id of the node whose value stands for it."""
+    gather: Gather | None = None
+    """How the value is made of others; None: it is `output`."""
+    count: int = 0
+    """How many items or rounds there are."""
+    parts: dict[str, str] = {}
+    """Name → key, for `one` and `each`."""
+
+
+class NodeFailed(EventBase):
+    """A node failed for good: attempts and fallback are used up."""
+
+    kind: Literal["node_failed"] = "node_failed"
+    key: str
+    """The node's key."""
+    failure: Failure
+    """Why."""
+    continued: bool = False
+    """Whether the run goes on all the same (`continue_on_error`)."""
+
+
+class NodeSkipped(EventBase):
+    """A node is not run; its value is null."""
+
+    kind: Literal["node_skipped"] = "node_skipped"
+    key: str
+    """The node's key."""
+    reason: str = ""
+    """Why, as `when: …` or the nodes that were skipped before."""
+
+
+class NodeCancelled(EventBase):
+    """A node was stopped."""
+
+    kind: Literal["node_cancelled"] = "node_cancelled"
+    key: str
+    """The node's key."""
+
+
+class Asked(EventBase):
+    """A run asks a person."""
+
+    kind: Literal["asked"] = "asked"
+    question: Question
+    """What is asked."""
+
+
+class Decided(EventBase):
+    """A question is answered."""
+
+    kind: Literal["decided"] = "decided"
+    key: str
+    """The node's key."""
+    decision: Decision
+    """The answer."""
+
+
+class RunWaiting(EventBase):
+    """The process leaves a run that waits for a person."""
+
+    kind: Literal["run_waiting"] = "run_waiting"
+
+
+class RunFinished(EventBase):
+    """A run ends."""
+
+    kind: Literal["run_finished"] = "run_finished"
+    status: RunStatus
+    """How."""
+    outputs: dict[str, JsonValue] = {}
+    """What it returns."""
+    failure: Failure | None = None
+    """Why it failed where no node is to blame, as when its time was over."""
+
+
+Event = (
+    RunStarted
+    | RunResumed
+    | Planned
+    | NodeStarted
+    | AttemptFailed
+    | NodeCompleted
+    | NodeFailed
+    | NodeSkipped
+    | NodeCancelled
+    | Asked
+    | Decided
+    | RunWaiting
+    | RunFinished
+)
+"""Anything that can happen in a run."""
+
+EVENTS: Final[TypeAdapter[Event]] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
+"""Reads an event back from its JSON."""
+
+
+def gathered(event: NodeCompleted, value_of: Callable[[str], T]) -> T | list[T] | dict[str, T]:
+    """Return a container's value, made of its parts' values.
+
+    Args:
+        event: One whose `gather` is set.
+        value_of: Key → value.
+    """
+    match event.gather:
+        case Gather.ITEMS:
+            return [value_of(f"{event.key}[{index}]") for index in range(event.count)]
+        case Gather.LAST:
+            return value_of(f"{event.key}{{{event.count - 1}}}")
+        case Gather.ONE:
+            (key,) = event.parts.values()
+            return value_of(key)
+        case Gather.EACH:
+            return {name: value_of(key) for name, key in event.parts.items()}
+        case None:
+            raise AssertionError(event)
+        case _:
+            assert_never(event.gather)

@@ -1,0 +1,71 @@
+"""What a runtime is given and what it must do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from flownb.model.nodes import Leaf
+from flownb.secrets import Redactor
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """Something that a node showed while it ran."""
+
+    mime: str
+    """`stdout`, `stderr`, or a MIME type as `image/png` or `text/markdown`."""
+    data: object
+    """Text; for a MIME type what Jupyter puts into the bundle under it."""
+
+
+class Caller(Protocol):
+    """Runs a stranger's Python where the node's executor says."""
+
+    async def run(self, function: Callable[[], T], printed: Callable[[Printed], None]) -> T:
+        """Return what the function returns; what it raises is raised. Cancelling stops it really."""
+        ...
+
+    async def run_async(
+        self, function: Callable[[], Coroutine[object, object, T]], printed: Callable[[Printed], None]
+    ) -> T:
+        """Do the same for a coroutine function, which is awaited on a loop of its own."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What one attempt of a node sees and uses."""
+
+    key: str
+    """The node's key."""
+    values: Mapping[str, object]
+    """Name → value, for every name in the node's `uses`, reserved ones too."""
+    folder: Path
+    """The document's folder: relative paths and commands start here."""
+    caller: Caller
+    """Where Python bodies run."""
+    printed: Callable[[Printed], None]
+    """Takes what the node shows; thread-safe."""
+    redactor: Redactor
+    """Takes secrets out of whatever is shown or raised."""
+    environment: Mapping[str, str]
+    """The process environment for commands."""
+
+
+class Runtime(Protocol):
+    """Carries out one type of node. It has no state of its own and may run on any number of nodes at once."""
+
+    async def run(self, node: Leaf, scope: Scope) -> object:
+        """Return the node's value.
+
+        May be cancelled at any time: then it stops whatever it started before it lets CancelledError go on.
+
+        Raises:
+            Exception: Anything; the attempt failed and becomes a Failure.
+        """
+        ...
