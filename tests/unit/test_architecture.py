@@ -1,0 +1,66 @@
+"""Limits of size, and what importing flownb costs; the floors themselves are import-linter's (`make check`)."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "flownb"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+LATE = ("IPython", "ipywidgets", "httpx", "sqlalchemy", "ruamel", "nbformat", "pandas", "numpy")
+FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "handlers", "base_classes"}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def line_count(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_module_is_longer_than_400_lines(path: Path) -> None:
+    assert line_count(path) <= 400
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_function_is_longer_than_60_lines(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    long = {
+        f"{node.name}:{node.lineno}": length
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (length := (node.end_lineno or node.lineno) - node.lineno + 1) > 60
+    }
+    assert long == {}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_every_module_says_in_its_first_line_what_it_is(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def test_the_engine_stays_small() -> None:
+    assert sum(line_count(path) for path in PACKAGE.glob("engine/**/*.py")) <= 900
+
+
+def test_no_module_is_named_for_nothing() -> None:
+    assert [name_of(path) for path in MODULES if path.stem in FORBIDDEN_NAMES] == []
+
+
+def test_importing_flownb_loads_nothing_heavy() -> None:
+    code = f"import sys, flownb; print(*[name for name in {LATE!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_importing_flownb_starts_no_thread() -> None:
+    code = "import threading, flownb; print(threading.active_count())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1"]

@@ -1,0 +1,27 @@
+"""The names that people may rely on: a change here is a change for them."""
+
+from __future__ import annotations
+
+import importlib
+
+PUBLIC = {
+    # Completed by the lead; interfaces.md section 3.
+    "parse",
+    "resume",
+    "run",
+    "run_async",
+    "validate",
+}
+
+
+def test_the_public_names_are_those_written_here() -> None:
+    assert set(importlib.import_module("flownb").__all__) == PUBLIC
+
+
+def test_there_are_at_most_fifteen_of_them() -> None:
+    assert len(PUBLIC) <= 15
+
+
+def test_each_exists_and_says_what_it_is() -> None:
+    flownb = importlib.import_module("flownb")
+    assert [name for name in sorted(PUBLIC) if not getattr(flownb, name).__doc__] == []
