@@ -76,7 +76,7 @@ class RunResumed(EventBase):
     definition: str
     """The text's sha256, as it is now."""
     forget: tuple[str, ...] = ()
-    """Keys of nodes that run again, with everything below them (`score` also means `score[3]` and `score[3]/x`)."""
+    """Keys of nodes that were done or skipped, and run again."""
 
 
 class PlannedNode(Frozen):
@@ -96,6 +96,12 @@ class PlannedNode(Frozen):
     """The id of the container whose body holds it; empty at the top."""
     reserved: bool = False
     """Whether it runs only when another node failed."""
+    repeat: str = ""
+    """`foreach …`, `until …` or `while …`, as written; empty where it runs once."""
+    fallback: str = ""
+    """The id of the node that runs when it failed."""
+    asks: str = ""
+    """The question, as written, where it is a checkpoint."""
 
 
 class Planned(EventBase):
@@ -181,6 +187,8 @@ class NodeSkipped(EventBase):
     kind: Literal["node_skipped"] = "node_skipped"
     key: str
     """The node's key."""
+    definition: str = ""
+    """The fingerprint that a resume compares."""
     reason: str = ""
     """Why, as `when: …` or the nodes that were skipped before."""
 
@@ -225,8 +233,8 @@ class RunFinished(EventBase):
     """How."""
     outputs: dict[str, JsonValue] = {}
     """What it returns."""
-    failure: Failure | None = None
-    """Why it failed where no node is to blame, as when its time was over."""
+    failures: tuple[Failure, ...] = ()
+    """Everything that made it fail and that nothing caught, the first first."""
 
 
 Event = (

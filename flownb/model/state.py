@@ -165,13 +165,10 @@ def _run_resumed(state: RunState, event: e.RunResumed) -> None:
     state.status, state.finished_at = RunStatus.RUNNING, None
     state.inputs, state.definition = event.inputs, event.definition
     state.failures, state.outputs = [], {}
-    if event.forget:
-        forgotten = set(event.forget)
-        for key in [key for key in state.nodes if _roots(key) & forgotten]:
-            del state.nodes[key]
-        for key in [key for key in state.questions if _roots(key) & forgotten]:
-            del state.questions[key]
-            state.decisions.pop(key, None)
+    for key in event.forget:
+        state.nodes.pop(key, None)
+        state.questions.pop(key, None)
+        state.decisions.pop(key, None)
     for key, node in state.nodes.items():
         if node.status not in SETTLED:
             fresh = node.status in (NodeStatus.FAILED, NodeStatus.CANCELLED)
@@ -183,15 +180,6 @@ def _run_resumed(state: RunState, event: e.RunResumed) -> None:
                 continued=False,
                 finished_at=None,
             )
-
-
-def _roots(key: str) -> set[str]:
-    """Return a key and everything above it: `a[1]/b{2}` gives `a`, `a[1]`, `a[1]/b`, `a[1]/b{2}`."""
-    roots = {key}
-    for index, character in enumerate(key):
-        if character in "[{/":
-            roots.add(key[:index])
-    return roots
 
 
 def _planned(state: RunState, event: e.Planned) -> None:
@@ -236,12 +224,12 @@ def _node_failed(state: RunState, event: e.NodeFailed) -> None:
     state.nodes[event.key] = replace(
         node, status=NodeStatus.FAILED, finished_at=event.at, error=event.failure, continued=event.continued
     )
-    if not event.continued:
-        state.failures.append(event.failure)
 
 
 def _node_skipped(state: RunState, event: e.NodeSkipped) -> None:
-    state.nodes[event.key] = NodeState(status=NodeStatus.SKIPPED, started_at=event.at, finished_at=event.at)
+    state.nodes[event.key] = NodeState(
+        status=NodeStatus.SKIPPED, started_at=event.at, finished_at=event.at, definition=event.definition
+    )
 
 
 def _node_cancelled(state: RunState, event: e.NodeCancelled) -> None:
@@ -266,8 +254,7 @@ def _run_waiting(state: RunState, event: e.RunWaiting) -> None:  # noqa: ARG001 
 
 def _run_finished(state: RunState, event: e.RunFinished) -> None:
     state.status, state.finished_at, state.outputs = event.status, event.at, event.outputs
-    if event.failure:
-        state.failures.append(event.failure)
+    state.failures = list(event.failures)
 
 
 _APPLY: Final[Mapping[type, Callable[[RunState, Event], None]]] = {

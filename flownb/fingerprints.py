@@ -1,0 +1,117 @@
+"""What a node's value depends on, as one number: it decides what a resume uses again."""
+
+from __future__ import annotations
+
+import io
+import json
+import tokenize
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Final
+
+from pydantic import JsonValue
+
+from flownb.graph import TOP, Graph, Unit, references
+from flownb.model.nodes import BodyKind, Container, FlowNode, Foreach, Leaf, Loop, Node
+
+_NOT_MEANT: Final = {"id", "heading", "span", "spans", "uses", "policy", "repeat", "children", "default", "on_reject"}
+"""Fields that say where a node stands or how it is run, not what it makes."""
+
+
+def fingerprints(graph: Graph, inputs: Mapping[str, JsonValue]) -> dict[str, str]:
+    """Return id → fingerprint for every node.
+
+    A fingerprint covers a node's kind, body and the properties that carry meaning, the inputs that it reads, and the
+    fingerprints of the nodes that it refers to; not its place, prose, comments, retry or timeout.
+
+    Args:
+        inputs: Input → value; they must be JSON.
+    """
+    done: dict[str, str] = {}
+    _body(graph, TOP, inputs, "", done)
+    for unit in graph.reserved.values():
+        _unit(graph, unit, inputs, "", done)
+    return done
+
+
+def _body(graph: Graph, owner: str, inputs: Mapping[str, JsonValue], context: str, done: dict[str, str]) -> None:
+    body = graph.bodies[owner]
+    for index in body.order:
+        _unit(graph, body.units[index], inputs, context, done)
+
+
+def _unit(graph: Graph, unit: Unit, inputs: Mapping[str, JsonValue], context: str, done: dict[str, str]) -> None:
+    """Fingerprint one unit and all in it.
+
+    Args:
+        context: What the containers around it give it: their items and conditions, and what these refer to.
+    """
+    node = unit.node
+    referred = sorted({target for target, for_failure in references(graph, node) if not for_failure})
+    own: list[JsonValue] = [_definition(graph, node), list(unit.whens), _inputs_read(node, inputs), context]
+    if isinstance(node, Container):
+        direct = {target for use in node.uses for target in graph.targets(use.name)}
+        inner = _digest([*own, *(done.get(target, "") for target in referred if target in direct)])
+        _body(graph, node.id, inputs, inner, done)
+        own += [done.get(child.node.id, "") for child in graph.bodies[node.id].units]
+    done[node.id] = _digest([*own, *(done.get(target, "") for target in referred)])
+
+
+def _digest(parts: list[JsonValue]) -> str:
+    return sha256(json.dumps(parts, sort_keys=True, default=str, separators=(",", ":")).encode()).hexdigest()
+
+
+def _definition(graph: Graph, node: Node) -> dict[str, JsonValue]:
+    record: dict[str, JsonValue] = node.model_dump(mode="json", exclude=_NOT_MEANT | {"body"})
+    record["kind"], record["when"] = node.TITLE, node.policy.when
+    match node.repeat:
+        case Foreach(items=items, as_name=name, collect=collect):
+            record["foreach"] = [items, name, collect]
+        case Loop(condition=condition, until=until):
+            record["loop"] = [condition, until]
+        case None:
+            pass
+    if isinstance(node, Leaf):
+        record["body"] = plain_python(node.body) if node.BODY is BodyKind.PYTHON else node.body
+    if isinstance(node, FlowNode) and node.id in graph.workflow.subflows:
+        record["flow"] = definition_of(graph.workflow.subflows[node.id].text)
+    return record
+
+
+def _inputs_read(node: Node, inputs: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return the inputs that a node itself reads: all of them where it reads them as a whole."""
+    read: dict[str, JsonValue] = {}
+    for use in node.uses:
+        if use.name == "inputs":
+            read |= inputs if use.attribute is None else {use.attribute: inputs.get(use.attribute)}
+    return read
+
+
+def definition_of(text: str) -> str:
+    """Return a document's sha256, as state names it."""
+    return sha256(text.encode()).hexdigest()
+
+
+def plain_python(body: str) -> str:
+    """Return Python code without comments, blank lines and spaces at line ends: what is left is what it means.
+
+    Code that cannot be split into tokens (it holds `!ls`, say) is returned as it is.
+    """
+    if "#" not in body and '"""' not in body and "'''" not in body:
+        return "\n".join(line.rstrip() for line in body.splitlines() if line.strip())
+    try:
+        tokens = list(tokenize.generate_tokens(io.StringIO(body).readline))
+    except (tokenize.TokenError, SyntaxError):
+        return body
+    lines = body.splitlines()
+    keep: set[int] = set()
+    for token in tokens:
+        first, last = token.start[0], token.end[0]
+        if token.type == tokenize.COMMENT:
+            lines[first - 1] = lines[first - 1][: token.start[1]].rstrip()
+        elif token.type == tokenize.STRING and last > first:
+            keep |= set(range(first, last))
+    return "\n".join(
+        line if number in keep else line.rstrip() for number, line in enumerate(lines, 1) if number in keep or line.strip()
+    )
+
