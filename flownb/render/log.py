@@ -1,0 +1,261 @@
+"""Draw a run's state as its execution log (format.md, section 8), and keep that log at a document's end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from pydantic import JsonValue
+
+from flownb.errors import Failure, FlowError
+from flownb.logsection import LOG_HEADING, find_log
+from flownb.model.decision import Action, Decision, Via
+from flownb.model.events import RunStatus
+from flownb.model.state import NodeState, NodeStatus, RunState, stamp
+from flownb.render.inert import code_span, cut, fenced, inert, one_line
+
+_OUTPUT_CHARACTERS: Final = 50
+_MOST_ERRORS: Final = 20
+_MESSAGE_CHARACTERS: Final = 4000
+_NOTHING: Final = "-"
+_PART: Final = re.compile(r"([^\[{]+)([\[{])\d+[\]}]")
+_BLANK_END: Final = re.compile(r"(?:^|\r\n|\r|\n)[ \t]*(?:\r\n|\r|\n)\Z")
+_ANSWERS: Final = frozenset(Action)
+
+
+def render_log(state: RunState, diagram: str | None = None) -> str:
+    """Return the log as Markdown in which nothing that comes from data, answers or messages is active.
+
+    The table has a row for each node outside items and rounds, in the order in which they began, then those that never
+    did; items and rounds are summed up in their node's row.
+
+    Args:
+        state: What happened. Secrets are already out of it.
+        diagram: Mermaid text for `### Graph`; None: no such part.
+    """
+    parts = [f"---\n\n## {LOG_HEADING}\n", _summary(state), _table(state)]
+    if state.failures:
+        parts.append(_errors(state.failures))
+    if diagram:
+        parts.append("### Graph\n\n" + fenced(diagram, "mermaid"))
+    return "\n".join(parts)
+
+
+def write_log(path: Path, log: str) -> None:
+    """Put the log into a document, in place of the one before or at the end; all else stays as it is, to the byte.
+
+    The file is replaced in one step and keeps its mode; a log that stands there already is not written again.
+
+    Raises:
+        FlowError: The document ends in something that would swallow the log, as a fence that is never closed.
+        OSError: The file cannot be read or written; it is then as it was.
+    """
+    target = path.resolve()
+    before = target.read_bytes()
+    after = with_log(before.decode("utf-8", "surrogateescape"), log).encode("utf-8", "surrogateescape")
+    if after != before:
+        _replace(target, after)
+
+
+def with_log(text: str, log: str) -> str:
+    """Return a document's text with this log in place of the one before, or at its end.
+
+    Raises:
+        FlowError: The document ends in something that would swallow the log.
+    """
+    line_break = _line_break(text)
+    body = log.strip("\n").replace("\n", line_break)
+    found = find_log(text)
+    if found:
+        above, below = text[: found[0]], text[found[1] :]
+        if below.strip() and not re.match(r"(?:\r\n|\r|\n)[ \t]*(?:\r\n|\r|\n)", below):
+            below = line_break + below
+    else:
+        above, below = text + _gap(text, line_break), line_break
+    if find_log(above + body + below) != (len(above), len(above) + len(body)):
+        raise FlowError(
+            "the execution log cannot be written: the document's end would swallow it",
+            "close the last fence, `<!--`, `<script>`, `<style>`, `<pre>` or front matter of the document",
+        )
+    return above + body + below
+
+
+def preview(value: JsonValue) -> str:
+    """Return a node's value on one line of at most 50 characters and `…`, not yet inert."""
+    match value:
+        case str():
+            text = value[: 2 * _OUTPUT_CHARACTERS]
+        case {"$artifact": str(), "type": str(kind), "preview": shown}:
+            text = f"{kind}: {shown}"
+        case list():
+            noun = "item" if len(value) == 1 else "items"
+            text = f"{len(value):,} {noun}: {_json_start(value)}"
+        case _:
+            text = _json_start(value)
+    return cut(one_line(text), _OUTPUT_CHARACTERS)
+
+
+def describe_decision(decision: Decision) -> str:
+    """Return who decided what, as `approve by ana (notebook)`, not yet inert."""
+    if decision.timed_out:
+        return f"{decision.action} (the time was over)"
+    if decision.via == Via.DEFAULT:
+        return f"{decision.action} (nobody could answer)"
+    by = f" by {decision.by}" if decision.by else ""
+    said = f": {preview(decision.input)}" if decision.input is not None else ""
+    return f"{decision.action}{by} ({decision.via}){said}"
+
+
+def describe_status(node: NodeState, items: int = 0, rounds: int = 0, failed: int = 0) -> str:
+    """Return a node's status with what else is to be known, as `completed (3 attempts)`, not yet inert.
+
+    Args:
+        node: The node.
+        items: How many items of it there are; 0: it has none.
+        rounds: How many rounds there are; 0: it has none.
+        failed: How many of either failed.
+    """
+    notes = [_count(node.attempts, "attempt")] if node.attempts > 1 else []
+    notes += [_count(items, "item")] if items else []
+    notes += [_count(rounds, "round")] if rounds else []
+    notes += [f"{failed:,} failed"] if failed else []
+    notes += [f"fallback: {node.fallback}"] if node.fallback else []
+    notes += ["the run went on"] if node.continued and node.status == NodeStatus.FAILED else []
+    return f"{node.status} ({', '.join(notes)})" if notes else str(node.status)
+
+
+def seconds(duration_s: float | None) -> str:
+    """Return a duration as `4.10s`; `-` where there is none."""
+    return _NOTHING if duration_s is None else f"{duration_s:.2f}s"
+
+
+def _summary(state: RunState) -> str:
+    pairs = {
+        "Run ID": code_span(state.run_id),
+        "Workflow": inert(state.workflow),
+        "Started": stamp(state.started_at) or _NOTHING,
+        "Duration": seconds(state.duration_s),
+        "Status": str(state.status),
+    }
+    return "".join(f"**{name}:** {value}  \n" for name, value in pairs.items())
+
+
+def _table(state: RunState) -> str:
+    rows = ["| Node | Status | Duration | Output |", "|---|---|---|---|"]
+    sums = _sums(state)
+    shown = [key for key in state.nodes if "[" not in key and "{" not in key]
+    shown += [node.id for node in state.plan if node.id not in state.nodes and not node.inside]
+    for key in shown:
+        node = state.nodes.get(key) or NodeState()
+        items, rounds, failed = sums.get(key, (0, 0, 0))
+        status = describe_status(node, items, rounds, failed)
+        cells = (key, status, seconds(node.duration_s), _output(state, key, node))
+        rows.append("| " + " | ".join(inert(cell) for cell in cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def _sums(state: RunState) -> dict[str, tuple[int, int, int]]:
+    """Return node → how many items, how many rounds, and how many of them failed."""
+    sums: dict[str, tuple[int, int, int]] = {}
+    for key, node in state.nodes.items():
+        part = _PART.fullmatch(key)
+        if part:
+            items, rounds, failed = sums.get(part[1], (0, 0, 0))
+            is_item = part[2] == "["
+            sums[part[1]] = (items + is_item, rounds + (not is_item), failed + (node.status == NodeStatus.FAILED))
+    return sums
+
+
+def _output(state: RunState, key: str, node: NodeState) -> str:
+    decision = state.decisions.get(key)
+    if decision and decision.action in _ANSWERS:
+        return describe_decision(decision)
+    match node.status:
+        case NodeStatus.FAILED:
+            return cut(f"Error: {_headline(node.error)}", _OUTPUT_CHARACTERS) if node.error else "Error"
+        case NodeStatus.COMPLETED:
+            return preview(node.output)
+        case NodeStatus.WAITING if key in state.questions and state.status != RunStatus.REJECTED:
+            deadline = state.questions[key].deadline
+            return f"asked, until {stamp(deadline)}" if deadline else "asked"
+        case _:
+            return ""
+
+
+def _errors(failures: list[Failure]) -> str:
+    parts = ["### Errors\n"]
+    for failure in failures[:_MOST_ERRORS]:
+        about = [inert(failure.place)] if failure.place else []
+        about += [_count(failure.attempts, "attempt")] if failure.attempts > 1 else []
+        notes = f" ({', '.join(about)})" if about else ""
+        parts.append(f"**{inert(failure.node or 'run')}**{notes}\n")
+        parts.append(fenced(_explanation(failure)))
+    if len(failures) > _MOST_ERRORS:
+        parts.append(f"… and {len(failures) - _MOST_ERRORS:,} more.\n")
+    return "\n".join(parts)
+
+
+def _explanation(failure: Failure) -> str:
+    headline = cut(f"{failure.type}: {failure.message}".rstrip(": \n"), _MESSAGE_CHARACTERS)
+    traceback = failure.traceback.strip("\n").removesuffix(headline).strip("\n")
+    parts = [headline]
+    parts += ["", traceback[-_MESSAGE_CHARACTERS:]] if traceback else []
+    parts += ["", f"hint: {failure.hint}"] if failure.hint else []
+    return "\n".join(parts)
+
+
+def _headline(failure: Failure) -> str:
+    return one_line(f"{failure.type}: {failure.message[: 2 * _OUTPUT_CHARACTERS]}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _json_start(value: JsonValue) -> str:
+    """Return the first characters of a value's JSON; the rest is not worked out, however large it is."""
+    text = ""
+    for piece in json.JSONEncoder(ensure_ascii=False).iterencode(value):
+        text += piece[: 2 * _OUTPUT_CHARACTERS]
+        if len(text) > _OUTPUT_CHARACTERS:
+            break
+    return text
+
+
+def _line_break(text: str) -> str:
+    """Return the document's first line break, which the log then has too."""
+    found = re.search(r"\r\n|\r|\n", text)
+    return found.group() if found else "\n"
+
+
+def _gap(text: str, line_break: str) -> str:
+    """Return what makes the last line of a text a blank one."""
+    if not text.removeprefix("\ufeff") or _BLANK_END.search(text):
+        return ""
+    return line_break if text.endswith(("\r", "\n")) else line_break * 2
+
+
+def _replace(target: Path, content: bytes) -> None:
+    """Write a file in one step: it is the old one or the new one, never half of it."""
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), target.stat().st_mode & 0o7777)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(target)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
