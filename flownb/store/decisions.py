@@ -1,0 +1,158 @@
+"""The answers to a run's questions: whoever answers first, from whichever process, has decided."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, unquote
+
+from filelock import FileLock
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
+
+from flownb.errors import FlowStateError
+from flownb.model.decision import Decision
+from flownb.model.state import decision_json
+from flownb.secrets import Redactor
+from flownb.store.files import Sync, sync_folder, write_beside
+from flownb.store.paths import RunPaths
+
+_LONGEST: Final = 200
+"""Bytes of a file's name before its ending; file systems take 255."""
+
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+"""How file systems say that they know no hard links."""
+
+
+def offer(
+    paths: RunPaths, key: str, decision: Decision, *, sync: Sync = os.fsync, redactor: Redactor | None = None
+) -> Decision:
+    """Answer a question, unless it is answered already. Safe between threads and processes; on the disk on return.
+
+    Args:
+        paths: The run.
+        key: The node's key.
+        decision: The answer, with its `at` set.
+        sync: What brings a descriptor to the disk.
+        redactor: Knows the secrets; None: there are none.
+
+    Returns:
+        The answer that stands: `decision` itself, or another that came first.
+
+    Raises:
+        FlowStateError: It cannot be written, or the one that came first cannot be read.
+    """
+    path = paths.decisions / _name(key)
+    content: dict[str, object] = {"key": key, **decision_json(decision)}
+    if redactor:
+        content |= {"input": redactor.json(decision.input), "by": redactor.text(decision.by)}
+    try:
+        paths.decisions.mkdir(exist_ok=True)
+        beside = write_beside(path, to_json(content, indent=2, inf_nan_mode="null") + b"\n", sync)
+        try:
+            first = _publish(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+        sync_folder(paths.decisions, sync)  # Also when another was first: it may not be on the disk yet.
+    except OSError as error:
+        raise FlowStateError(f"cannot write the decision on '{key}' ({path}): {error}") from error
+    if first:
+        return decision
+    earlier = stored(paths, key)
+    return offer(paths, key, decision, sync=sync, redactor=redactor) if earlier is None else earlier
+
+
+def stored(paths: RunPaths, key: str) -> Decision | None:
+    """Return the answer to a question; None: there is none yet. Cheap enough to be asked again and again.
+
+    Args:
+        paths: The run.
+        key: The node's key.
+
+    Raises:
+        FlowStateError: There is one, but it cannot be read.
+    """
+    path = paths.decisions / _name(key)
+    try:
+        content = from_json(path.read_bytes())
+        if isinstance(content, dict):
+            content.pop("key", None)
+        return Decision.model_validate(content)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError, ValueError) as error:
+        raise FlowStateError(
+            f"cannot read the decision on '{key}' ({path}): {error}", "repair or remove that file"
+        ) from error
+
+
+def withdraw(paths: RunPaths, keys: Iterable[str], *, sync: Sync = os.fsync) -> None:
+    """Move answers aside, so that their questions are asked again; they stay beside, as `<name>.json.1`.
+
+    Args:
+        paths: The run; held by the caller.
+        keys: Keys of nodes; a key means also everything inside: `score` also `score[3]` and `score[3]/x`.
+        sync: What brings a descriptor to the disk.
+
+    Raises:
+        FlowStateError: They cannot be moved.
+    """
+    roots = set(keys)
+    if not roots or not paths.decisions.is_dir():
+        return
+    inside = tuple(root + mark for root in roots for mark in "[{/")
+    try:
+        for path in sorted(paths.decisions.glob("*.json")):
+            key = _key(path)
+            if key in roots or key.startswith(inside):
+                _move_aside(path)
+        sync_folder(paths.decisions, sync)
+    except OSError as error:
+        raise FlowStateError(f"cannot move decisions aside in {paths.decisions}: {error}") from error
+
+
+def _publish(beside: Path, path: Path) -> bool:
+    """Give a whole file its name, unless that is taken; return whether it was free."""
+    try:
+        path.hardlink_to(beside)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with FileLock(path.parent / ".lock", thread_local=False, fallback_to_soft=False):
+            if path.exists():
+                return False
+            beside.replace(path)
+    return True
+
+
+def _move_aside(path: Path) -> None:
+    number = 1
+    while (aside := path.with_name(f"{path.name}.{number}")).exists():
+        number += 1
+    path.rename(aside)
+
+
+def _name(key: str) -> str:
+    """Return the name of a key's file: `review.json`, `score%5B3%5D.json`; of a very long key the end is a hash."""
+    name = "".join(letter if letter.isalnum() or letter in "_-" else quote(letter, safe="") for letter in key)
+    encoded = name.encode()
+    if len(encoded) > _LONGEST:
+        digest = hashlib.sha256(key.encode()).hexdigest()[:32]
+        name = f"{encoded[: _LONGEST - 33].decode(errors='ignore')}~{digest}"
+    return f"{name}.json"
+
+
+def _key(path: Path) -> str:
+    """Return the key that a file is for: as it says itself, else as its name says."""
+    try:
+        content = from_json(path.read_bytes())
+        key = content.get("key") if isinstance(content, dict) else None
+    except ValueError:
+        key = None
+    return key if isinstance(key, str) else unquote(path.name.removesuffix(".json"))

@@ -1,0 +1,97 @@
+"""The lock of a run: one process runs it, and others can ask which. The kernel gives it back when its holder dies."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Self
+
+from filelock import FileLock, Timeout
+
+from flownb.errors import FlowStateError
+from flownb.model.state import stamp
+from flownb.store.paths import RunPaths
+
+_PATIENCE_S: Final = 0.1
+"""How long to try: one that only looks who holds it has it for some microseconds."""
+
+
+class RunLock:
+    """The lock of one run, held until `release`; any thread may release it."""
+
+    def __init__(self, paths: RunPaths) -> None:
+        """Take the lock of a run.
+
+        Args:
+            paths: The run; its folder exists.
+
+        Raises:
+            FlowStateError: Another process holds it, or this one does elsewhere; or it cannot be locked.
+        """
+        self._path = paths.lock
+        self._lock = _os_lock(paths.lock)
+        try:
+            self._lock.acquire(timeout=_PATIENCE_S, poll_interval=0.005)
+        except Timeout:
+            raise FlowStateError(
+                f"run '{paths.run_id}' is being run by {_told(paths.lock)}",
+                "wait until it ends, or stop it there",
+            ) from None
+        except OSError as error:
+            raise FlowStateError(f"cannot lock run '{paths.run_id}' ({paths.lock}): {error}") from error
+        with suppress(OSError):  # On a full disk the run is held all the same, only not by name.
+            self._path.write_text(f"{os.getpid()} {os.uname().nodename}\n", encoding="utf-8")
+
+    def release(self) -> None:
+        """Give the lock back; harmless when it was given back before."""
+        if self._lock.is_locked:
+            with suppress(OSError):
+                os.truncate(self._path, 0)
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the lock back."""
+        self.release()
+
+
+def holder(paths: RunPaths) -> str | None:
+    """Return who runs a run, as `process 4711 on crane, since 2026-11-23T10:15:02.114Z`; None: nobody.
+
+    Args:
+        paths: The run; it need not exist.
+    """
+    if not paths.lock.exists():
+        return None
+    lock = _os_lock(paths.lock)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return _told(paths.lock)
+    except OSError:  # Another user's: only what stands in it can tell.
+        return _told(paths.lock) if paths.lock.stat().st_size else None
+    lock.release()
+    return None
+
+
+def _os_lock(path: Path) -> FileLock:
+    # A lock that is a file's existence outlives its holder, so there is no falling back to one.
+    return FileLock(path, thread_local=False, fallback_to_soft=False)
+
+
+def _told(path: Path) -> str:
+    """Return what the holder wrote about itself."""
+    try:
+        pid, _, host = path.read_text(encoding="utf-8").strip().partition(" ")
+        since = stamp(datetime.fromtimestamp(path.stat().st_mtime, UTC))
+    except (OSError, UnicodeDecodeError):
+        return "another process"
+    if not pid:
+        return "another process"
+    own = pid == str(os.getpid()) and host == os.uname().nodename
+    return f"{'this process,' if own else 'process'} {pid} on {host}, since {since}"

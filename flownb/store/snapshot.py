@@ -1,0 +1,117 @@
+"""The state file of a run: a view for people and tools, complete at every pause and end; the engine never reads it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
+
+from flownb.errors import FlowStateError
+from flownb.model.events import RunStatus
+from flownb.model.state import SCHEMA, RunState, state_json
+from flownb.secrets import Redactor
+from flownb.store.files import Sync, write_atomically
+from flownb.store.journal import load_state
+from flownb.store.paths import RunPaths
+
+FINAL: Final = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.REJECTED, RunStatus.CANCELLED})
+"""Statuses that only a resume changes."""
+
+_HEAD: Final = 1024
+"""Bytes of a state file that hold what a list of runs shows."""
+
+_DISTANT: Final[TypeAdapter[datetime | None]] = TypeAdapter(datetime | None)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What a list of runs shows of one."""
+
+    run_id: str
+    """The run's id."""
+    workflow: str
+    """The workflow's name."""
+    status: RunStatus
+    """What became of it."""
+    started_at: datetime | None
+    """When it first began, in UTC; None: it died before."""
+    duration_s: float | None
+    """Seconds from start to end; None while it has not ended."""
+
+
+def write_snapshot(
+    paths: RunPaths, state: RunState, *, sync: Sync = os.fsync, redactor: Redactor | None = None
+) -> None:
+    """Write a run's state file, at once or not at all.
+
+    Args:
+        paths: The run.
+        state: What became of it.
+        sync: What brings a descriptor to the disk.
+        redactor: Knows the secrets; None: the state was folded from what `Journal.append` returned, and holds none.
+
+    Raises:
+        FlowStateError: It cannot be written; the one before is still there.
+    """
+    content = state_json(state)
+    if redactor:
+        for part in ("inputs", "nodes", "decisions", "outputs", "errors"):
+            content[part] = redactor.json(content[part])
+    # What is no number is null: this file is read by tools that know JSON only.
+    data = to_json(content, indent=2, inf_nan_mode="null") + b"\n"
+    try:
+        write_atomically(paths.snapshot, data, sync)
+    except OSError as error:
+        raise FlowStateError(f"cannot write the state file {paths.snapshot}: {error}") from error
+
+
+def summary(paths: RunPaths) -> RunSummary:
+    """Return what a list of runs shows of a run, without reading more than that takes.
+
+    Args:
+        paths: The run.
+
+    Raises:
+        FlowStateError: Neither its state file nor its journal can be read.
+    """
+    found = _from_snapshot(paths)
+    if found is not None:
+        return found
+    state = load_state(paths)
+    return RunSummary(paths.run_id, paths.workflow, state.status, state.started_at, state.duration_s)
+
+
+def _from_snapshot(paths: RunPaths) -> RunSummary | None:
+    """Return a run's summary by its state file; None where that is not the last word."""
+    try:
+        with paths.snapshot.open("rb") as file:
+            written = os.fstat(file.fileno()).st_mtime_ns
+            head = file.read(_HEAD)
+    except OSError:
+        return None
+    try:
+        resumed = paths.journal.stat().st_mtime_ns > written
+    except OSError:
+        resumed = False  # Only the state file was kept, as in a clone.
+    return None if resumed else _summary(paths, head)
+
+
+def _summary(paths: RunPaths, head: bytes) -> RunSummary | None:
+    """Read what stands at the head of a state file."""
+    try:
+        content = from_json(head, allow_partial=True)
+        if content["schema"] > SCHEMA:
+            raise FlowStateError(
+                f"{paths.snapshot}: the state has schema {content['schema']}, this flownb reads up to schema {SCHEMA}",
+                "use the flownb that wrote it, or a newer one",
+            )
+        status = RunStatus(content["status"])
+        started_at = _DISTANT.validate_python(content["started_at"])
+        duration_s = content["duration"]
+    except (KeyError, TypeError, ValueError, ValidationError):
+        return None
+    return RunSummary(paths.run_id, paths.workflow, status, started_at, duration_s) if status in FINAL else None

@@ -1,0 +1,120 @@
+"""The form in which an event can be stored: as JSON that reads back, with no secret in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, from_json
+
+from flownb.errors import Failure
+from flownb.model import events as e
+from flownb.model.events import Event
+from flownb.secrets import Redactor
+
+UNSTORABLE: Final = "(nested too deeply, or a number too long, to be stored)"
+"""What stands where a value cannot be read back."""
+
+_SUSPECT: Final = 400
+"""Bytes of the shortest line that may not read back: 200 levels are too many, and 4,300 digits."""
+
+_WHOLE: Final = (e.RunStarted, e.RunResumed)
+_JSON: Final[TypeAdapter[JsonValue]] = TypeAdapter(JsonValue)
+
+
+def storable(event: Event, redactor: Redactor) -> tuple[Event, bytes]:
+    """Return an event as it can be stored, and its line without the line break.
+
+    Mostly it is the event itself. Where a value holds a secret, or cannot be written and read back, it is another one:
+    with `•••` for the secret, with what can be shown of the value, and a node's value is no longer reusable.
+
+    Args:
+        event: What happened.
+        redactor: Knows the secrets.
+    """
+    if redactor:
+        event = _changed(event, redactor.json, redactor.text)
+    try:
+        line = _line(event)
+        if len(line) >= _SUSPECT:
+            from_json(line)
+    except (PydanticSerializationError, ValueError):
+        event = _changed(event, _readable, _text)
+        line = _line(event)
+    return event, line
+
+
+def _line(event: Event) -> bytes:
+    # `kind` first, so that a person sees it; what is as by default is left out, but never the format.
+    # Straight from the serializer: half the time of `model_dump_json`, which is most of an append besides the sync.
+    serializer = event.__pydantic_serializer__
+    if isinstance(event, _WHOLE):
+        body = serializer.to_json(event, exclude={"kind"})
+    else:
+        body = serializer.to_json(event, exclude_defaults=True)
+    return b'{"kind":"%b",%b' % (event.kind.encode(), body[1:])
+
+
+def _readable(value: JsonValue) -> JsonValue:
+    """Return a value that can be written and read back, as much as can be of the one given; itself where it can."""
+    match value:
+        case dict():
+            clean: JsonValue = {_text(key): _readable(item) for key, item in value.items()}
+        case list():
+            clean = [_readable(item) for item in value]
+        case str():
+            clean = _text(value)
+        case _:
+            clean = value
+    if clean == value:
+        clean = value
+    try:
+        _JSON.validate_json(b"[" * 8 + _JSON.dump_json(clean) + b"]" * 8)
+    except (ValidationError, PydanticSerializationError, ValueError):
+        return UNSTORABLE
+    return clean
+
+
+def _text(text: str) -> str:
+    r"""Return a text in UTF-8: halves of characters, as in the names of strange files, become `\udc80`."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _changed(event: Event, change: Callable[[JsonValue], JsonValue], text: Callable[[str], str]) -> Event:
+    """Return an event with everything changed that comes from outside; keys of nodes, statuses and the like stay."""
+    match event:
+        case e.RunStarted() | e.RunResumed():
+            return _with(event, inputs=_each(event.inputs, change))
+        case e.NodeCompleted():
+            output = change(event.output)
+            return event if output is event.output else _with(event, output=output, reusable=False)
+        case e.AttemptFailed() | e.NodeFailed():
+            return _with(event, failure=_failure(event.failure, text))
+        case e.NodeSkipped():
+            return _with(event, reason=text(event.reason))
+        case e.Asked(question=question):
+            asked = {"heading": text(question.heading), "text": text(question.text)}
+            return _with(event, question=question.model_copy(update=asked))
+        case e.Decided(decision=decision):
+            said = {"input": change(decision.input), "by": text(decision.by)}
+            return _with(event, decision=decision.model_copy(update=said))
+        case e.RunFinished():
+            failures = tuple(_failure(failure, text) for failure in event.failures)
+            return _with(event, outputs=_each(event.outputs, change), failures=failures)
+        case _:
+            return event
+
+
+def _with(event: Event, **fields: object) -> Event:
+    return event.model_copy(update=fields)
+
+
+def _each(values: dict[str, JsonValue], change: Callable[[JsonValue], JsonValue]) -> dict[str, JsonValue]:
+    """Change values, not their names: those are the document's."""
+    return {name: change(value) for name, value in values.items()}
+
+
+def _failure(failure: Failure, text: Callable[[str], str]) -> Failure:
+    said = {name: text(getattr(failure, name)) for name in ("type", "message", "traceback", "hint")}
+    return failure.model_copy(update=said)
