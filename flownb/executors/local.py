@@ -1,0 +1,199 @@
+"""Bodies in this process: on the notebook's own thread, or on threads of their own."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
+from typing import Any, Final, TypeVar
+
+from flownb.executors.base import GRACE, Call, Interrupts, Returns, returns_here
+from flownb.executors.coroutine import LoopThread
+from flownb.executors.interrupt import ThreadInterrupt
+from flownb.runtimes.base import Printed
+
+T = TypeVar("T")
+
+IDLE: Final = 10.0
+"""Seconds after which a thread that nobody needs ends."""
+
+
+class MainQueue:
+    """Lets a thread serve calls that others post to it: what a plain Python program's main thread does while a run goes on."""
+
+    def __init__(self) -> None:
+        """Begin with nothing to do."""
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Have `call` made by the thread that serves, after those posted before; thread-safe."""
+        self._calls.put(call)
+
+    def wake(self) -> None:
+        """Make `serve` look at its condition; thread-safe."""
+        self._calls.put(None)
+
+    def serve(self, until: Callable[[], bool]) -> None:
+        """Make calls on this thread until `until()` is true; blocks.
+
+        The condition is looked at first, after each call, and when `wake` says so. What a call raises is raised;
+        calls that are left over wait for the next `serve`.
+        """
+        while not until():
+            call = self._calls.get()
+            if call is not None:
+                call()
+
+
+class MainExecutor:
+    """Runs bodies one at a time, in order, on the thread that serves `post`: the notebook's own."""
+
+    def __init__(
+        self, post: Callable[[Callable[[], None]], None], interrupts: Interrupts, grace: float = GRACE
+    ) -> None:
+        """Say how a call gets to the thread.
+
+        Args:
+            post: Thread-safe; makes the call on the thread, in order. The host may put another in its place at any time.
+            interrupts: Stops bodies on that thread; entered there while it serves.
+            grace: Seconds that a stopped body is waited for.
+        """
+        self.post = post
+        """How a call gets to the thread; may be replaced at any time."""
+        self.interrupts = interrupts
+        """What stops bodies there; may be replaced while none runs."""
+        self._grace = grace
+        self._returns: Returns | None = None
+        self._loop_thread = LoopThread(copy_context(), grace)
+
+    async def run(self, function: Callable[[], T], printed: Callable[[Printed], None]) -> T:
+        """Return what the function returns on the thread; cancelling drops or stops it, as `Call.result` says."""
+        self._returns = returns_here(self._returns)
+        call = Call(function, printed, self._returns)
+
+        def make() -> None:
+            call.perform(self.interrupts)
+            call.hand_back()
+
+        self.post(make)
+        return await call.result(self._grace)
+
+    async def run_async(
+        self, function: Callable[[], Coroutine[object, object, T]], printed: Callable[[Printed], None]
+    ) -> T:
+        """Do the same for a coroutine function, on a loop in a thread of its own."""
+        return await self._loop_thread.run(function, printed)
+
+    def close(self) -> None:
+        """End the loop for coroutines, if there is one."""
+        self._loop_thread.close()
+
+
+class ThreadExecutor:
+    """Runs each body on a thread of its own; threads are kept a while for the next ones."""
+
+    def __init__(self, grace: float = GRACE, idle: float = IDLE) -> None:
+        """Begin without threads. Bodies see the context variables that are set here and now.
+
+        Args:
+            grace: Seconds that a stopped body is waited for.
+            idle: Seconds after which a thread that nobody needs ends.
+        """
+        self._context = copy_context()
+        self._grace = grace
+        self._pool = _Pool(idle)
+        self._returns: Returns | None = None
+        self._loop_thread = LoopThread(self._context, grace)
+
+    async def run(self, function: Callable[[], T], printed: Callable[[Printed], None]) -> T:
+        """Return what the function returns on a thread; cancelling stops it, as `Call.result` says.
+
+        A thread in C code, as in `time.sleep`, stops when that ends; after the grace it is left to itself.
+        """
+        self._returns = returns_here(self._returns)
+        call = Call(function, printed, self._returns)
+        self._pool.start(call, self._context.copy())
+        return await call.result(self._grace)
+
+    async def run_async(
+        self, function: Callable[[], Coroutine[object, object, T]], printed: Callable[[Printed], None]
+    ) -> T:
+        """Do the same for a coroutine function, on a loop in a thread of its own."""
+        return await self._loop_thread.run(function, printed)
+
+    def close(self) -> None:
+        """End the threads that are idle; the others end with their bodies."""
+        self._pool.close()
+        self._loop_thread.close()
+
+
+Task = Call[Any]
+"""Any: the calls of one thread have values of different types, and it looks at none."""
+
+
+class _Pool:
+    """As many threads as there are bodies at once."""
+
+    def __init__(self, idle_s: float) -> None:
+        self.idle_s = idle_s
+        self.lock = threading.Lock()
+        self.idle: deque[_Worker] = deque()
+        self.closed = False
+
+    def start(self, call: Task, context: Context) -> None:
+        with self.lock:
+            worker = self.idle.pop() if self.idle else None  # The last one in: the others grow old and end.
+            if worker is not None:
+                worker.tasks.put((call, context))
+        if worker is None:
+            worker = _Worker(self)
+            worker.tasks.put((call, context))
+            worker.start()
+
+    def close(self) -> None:
+        with self.lock:
+            self.closed = True
+            for worker in self.idle:
+                worker.tasks.put(None)
+            self.idle.clear()
+
+
+class _Worker(threading.Thread):
+    """One thread of a pool. A daemon: a body that cannot be stopped does not keep the process alive."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(self, pool: _Pool) -> None:
+        super().__init__(name=f"flownb-body-{next(self._numbers)}", daemon=True)
+        self._pool = pool
+        self.tasks: queue.SimpleQueue[tuple[Task, Context] | None] = queue.SimpleQueue()
+
+    def run(self) -> None:
+        interrupt = ThreadInterrupt()
+        while (task := self._next()) is not None:
+            call, context = task
+            context.run(call.perform, interrupt)
+            stays = self._rest()  # Before the loop hears of it: its next call finds this thread.
+            call.hand_back()
+            del task, call, context  # They hold the body's values.
+            if not stays:
+                return
+
+    def _rest(self) -> bool:
+        with self._pool.lock:
+            if not self._pool.closed:
+                self._pool.idle.append(self)
+            return not self._pool.closed
+
+    def _next(self) -> tuple[Task, Context] | None:
+        try:
+            return self.tasks.get(timeout=self._pool.idle_s)
+        except queue.Empty:
+            with self._pool.lock:
+                if self in self._pool.idle:
+                    self._pool.idle.remove(self)
+                    return None
+            return self.tasks.get()  # It was given a task in this very moment.

@@ -1,0 +1,136 @@
+"""Python bodies: code with the line numbers that its author sees, run where the node's executor says."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import linecache
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import CodeType
+from typing import Final
+
+from flownb.errors import NodeError
+from flownb.model.nodes import Leaf
+from flownb.model.record import Record
+from flownb.runtimes.base import Scope
+from flownb.runtimes.output import redacted
+
+_VALUE: Final = "_flownb_value"
+_RECORDS: Final = ("inputs", "secrets", "env", "run", "nodes", "error", "loop")
+
+
+@dataclass(frozen=True, slots=True)
+class PythonBody:
+    """One call of a body: all that is needed to carry it out here or in another process (it pickles if its values do).
+
+    Calling it returns the value of the last statement if that is an expression, else None. Every call has names of its own.
+    """
+
+    source: str
+    """The code."""
+    filename: str = "<text>"
+    """What tracebacks call the text that holds it, as `In[7]`."""
+    first_line: int = 1
+    """The code's first line in that text, counted from 1."""
+    values: Mapping[str, object] = field(default_factory=dict)
+    """Name → value, for every name that is there beside the builtins."""
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it awaits something outside of functions: then `begin` is to be called in place of it.
+
+        Raises:
+            SyntaxError: It is no Python.
+        """
+        return bool(compile_body(self.source, self.filename, self.first_line).co_flags & inspect.CO_COROUTINE)
+
+    def __call__(self) -> object:
+        """Carry it out and return its value; blocks."""
+        code = compile_body(self.source, self.filename, self.first_line)
+        return enter_body(code, self._names())
+
+    async def begin(self) -> object:
+        """Carry out one that awaits, and return its value."""
+        code = compile_body(self.source, self.filename, self.first_line)
+        return await enter_body_async(code, self._names())
+
+    def _names(self) -> dict[str, object]:
+        return {"__name__": "__main__", **self.values}
+
+
+class PythonRuntime:
+    """Runs `python` nodes."""
+
+    def __init__(
+        self, transform: Callable[[str], str] | None = None, names: Mapping[str, object] | None = None
+    ) -> None:
+        """Make the runtime of a plain Python program, or of a notebook.
+
+        Args:
+            transform: Turns what only a notebook knows (`!ls`, `%time`) into Python and keeps the lines' count; None: nothing does.
+            names: What such lines need in scope, as `get_ipython`.
+        """
+        self._transform = lru_cache(maxsize=1024)(transform) if transform else None
+        self._names = dict(names or {})
+
+    async def run(self, node: Leaf, scope: Scope) -> object:
+        """Run the body where the scope's caller says, and return its value."""
+        place = node.spans.get("body", node.span)
+        source = self._transform(node.body) if self._transform else node.body
+        values = {**self._names, **scope.values}
+        for name in _RECORDS:
+            if type(values.get(name)) is dict:
+                values[name] = Record(values[name])  # type: ignore[arg-type]  # The line above looked.
+        body = PythonBody(source, place.source, place.line, values)
+        if body.is_async:
+            value = await scope.caller.run_async(body.begin, redacted(scope))
+        else:
+            value = await scope.caller.run(body, redacted(scope))
+        if inspect.iscoroutine(value):
+            value.close()
+            raise NodeError("the value is a coroutine that nobody awaited", "write `await` before the call")
+        return value
+
+
+@lru_cache(maxsize=2048)
+def compile_body(source: str, filename: str, first_line: int) -> CodeType:
+    """Return the body's code, with the lines of the text that holds it; tracebacks find its text through linecache.
+
+    Raises:
+        SyntaxError: It is no Python; the line is the text's.
+    """
+    _remember_lines(source, filename, first_line)
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    padded = "\n" * (first_line - 1) + source
+    tree = compile(padded, filename, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
+    if tree.body and isinstance(tree.body[-1], ast.Expr):
+        last = tree.body[-1]
+        target = ast.copy_location(ast.Name(_VALUE, ast.Store()), last)
+        tree.body[-1] = ast.copy_location(ast.Assign([target], last.value), last)
+    code: CodeType = compile(tree, filename, "exec", flags, dont_inherit=True)
+    return code
+
+
+def _remember_lines(source: str, filename: str, first_line: int) -> None:
+    """Lay the body's lines over what linecache has of its text; without a time of change it is never dropped as stale."""
+    known = linecache.cache.get(filename)
+    lines = list(known[2]) if known is not None and len(known) > 2 else []  # noqa: PLR2004 A lazy entry has one field.
+    body = [line + "\n" for line in source.split("\n")]
+    end = first_line - 1 + len(body)
+    lines.extend(["\n"] * (end - len(lines)))
+    lines[first_line - 1 : end] = body
+    linecache.cache[filename] = (sum(map(len, lines)), None, lines, filename)
+
+
+def enter_body(code: CodeType, names: dict[str, object]) -> object:
+    """Carry out code and return the last expression's value. The name is known to flownb.runtimes.frames."""
+    exec(code, names)  # noqa: S102 Running the person's code is what this is for.
+    return names.pop(_VALUE, None)
+
+
+async def enter_body_async(code: CodeType, names: dict[str, object]) -> object:
+    """Do the same for code that awaits."""
+    await eval(code, names)  # noqa: S307 The same.
+    return names.pop(_VALUE, None)
