@@ -1,0 +1,241 @@
+"""Interrupts strike inside a body, with the right error, and nowhere else."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from flownb.executors.interrupt import MainInterrupts, ThreadInterrupt
+
+
+class Late(BaseException):
+    """What a timeout raises."""
+
+
+def nothing() -> None:
+    """Hear of no interrupt."""
+
+
+def soon(function: Callable[[], None]) -> threading.Thread:
+    """Call `function` from another thread as soon as this one waits."""
+
+    def wait_and_call() -> None:
+        time.sleep(0.05)
+        function()
+
+    thread = threading.Thread(target=wait_and_call)
+    thread.start()
+    return thread
+
+
+def press() -> None:
+    """Press Ctrl-C."""
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGINT)
+
+
+def test_stop_raises_its_error_inside_a_sleeping_body() -> None:
+    error = Late("over")
+    with MainInterrupts(nothing) as interrupts:
+        thread = soon(lambda: interrupts.stop(error))
+        with pytest.raises(Late) as caught, interrupts.body():
+            time.sleep(20)
+    thread.join()
+    assert caught.value is error
+
+
+def sleep_stubbornly() -> None:
+    """Sleep on whatever happens, as some people's code does."""
+    while True:
+        with contextlib.suppress(Exception):
+            time.sleep(20)
+
+
+def test_stop_passes_an_except_exception() -> None:
+    with MainInterrupts(nothing) as interrupts:
+        thread = soon(lambda: interrupts.stop(Late()))
+        with pytest.raises(Late), interrupts.body():
+            sleep_stubbornly()
+    thread.join()
+
+
+def test_stop_without_a_body_does_nothing_now_and_later() -> None:
+    with MainInterrupts(nothing) as interrupts:
+        interrupts.stop(Late())
+        with interrupts.body():
+            sum(range(1000))
+
+
+def test_stop_of_an_ended_body_spares_the_next_one() -> None:
+    with MainInterrupts(nothing) as interrupts:
+        with interrupts.body("first"):
+            pass
+        with interrupts.body("second"):
+            interrupts.stop(Late(), "first")
+            sum(range(1000))
+
+
+@contextlib.contextmanager
+def shooting(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` from another thread all the time, with threads taking turns often."""
+    over, interval = threading.Event(), sys.getswitchinterval()
+
+    def shoot() -> None:
+        while not over.wait(0.0001):
+            stop()
+
+    thread = threading.Thread(target=shoot)
+    sys.setswitchinterval(1e-4)
+    gc.disable()  # hypothesis' gc callback is Python: what strikes in there Python itself swallows, as in `__del__`.
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        gc.enable()
+        sys.setswitchinterval(interval)
+
+
+def struck_until(body: Callable[[], None], enough: int) -> None:
+    """Run short bodies until `enough` of them were struck; what strikes outside of them comes through."""
+    struck = 0
+    while struck < enough:
+        try:
+            body()
+        except Late:
+            struck += 1
+        sum(range(50))
+
+
+def test_stop_raises_nothing_outside_while_bodies_begin_and_end() -> None:
+    with MainInterrupts(nothing) as interrupts:
+
+        def body() -> None:
+            with interrupts.body():
+                sum(range(50))
+
+        with shooting(lambda: interrupts.stop(Late())):
+            struck_until(body, 50)
+
+
+def test_interrupt_is_told_and_raises_keyboard_interrupt_in_the_body() -> None:
+    told: list[str] = []
+    with MainInterrupts(lambda: told.append("stop")) as interrupts:
+        thread = soon(press)
+        with pytest.raises(KeyboardInterrupt), interrupts.body():
+            time.sleep(20)
+    thread.join()
+    assert told == ["stop"]
+
+
+def test_interrupt_outside_a_body_is_told_and_raises_nothing() -> None:
+    told = threading.Event()
+    with MainInterrupts(told.set) as interrupts:
+        with interrupts.body():
+            pass
+        thread = soon(press)
+        assert told.wait(20)
+    thread.join()
+
+
+def test_handlers_from_before_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGURG)
+    with MainInterrupts(nothing):
+        assert signal.getsignal(signal.SIGINT) != before[0]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGURG)) == before
+
+
+def test_interrupt_raises_again_after_the_block() -> None:
+    with MainInterrupts(nothing):
+        pass
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_body_on_a_foreign_thread_is_refused() -> None:
+    refused: list[str] = []
+    with MainInterrupts(nothing) as interrupts:
+
+        def enter() -> None:
+            try:
+                interrupts.body()
+            except RuntimeError as error:
+                refused.append(str(error))
+
+        thread = threading.Thread(target=enter)
+        thread.start()
+        thread.join()
+    assert refused == ["MainInterrupts.body() belongs to the thread that entered MainInterrupts"]
+
+
+def spin() -> None:
+    """Run until stopped."""
+    while True:
+        pass
+
+
+def in_thread(function: Callable[[], None]) -> BaseException | None:
+    """Run `function` on a thread of its own and return what it raised."""
+    raised: list[BaseException] = []
+
+    def catch() -> None:
+        try:
+            function()
+        except BaseException as error:  # noqa: BLE001  the test looks at it
+            raised.append(error)
+
+    thread = threading.Thread(target=catch)
+    thread.start()
+    thread.join()
+    return raised[0] if raised else None
+
+
+def test_main_interrupts_off_the_main_thread_stop_all_the_same() -> None:
+    error = Late("over")
+
+    def run() -> None:
+        with MainInterrupts(nothing) as interrupts:
+            soon(lambda: interrupts.stop(error, "a"))
+            with interrupts.body("a"):
+                spin()
+
+    assert in_thread(run) is error
+
+
+def test_thread_interrupt_stops_a_busy_body_with_its_error() -> None:
+    interrupt, error = ThreadInterrupt(), Late("over")
+    soon(lambda: interrupt.stop(error))
+    assert in_thread(lambda: interrupt.run(spin)) is error
+
+
+def test_thread_interrupt_returns_what_the_body_returns() -> None:
+    assert ThreadInterrupt().run(lambda: 42) == 42
+
+
+def test_thread_interrupt_spares_a_body_of_another_name() -> None:
+    interrupt = ThreadInterrupt()
+
+    def body() -> None:
+        interrupt.stop(Late(), "other")
+        sum(range(1000))
+
+    assert in_thread(lambda: interrupt.run(body, "mine")) is None
+
+
+def test_thread_interrupt_strikes_nothing_outside_while_bodies_begin_and_end() -> None:
+    interrupt = ThreadInterrupt(pause_s=0.004)
+
+    def body() -> None:
+        interrupt.run(lambda: sum(range(50)))
+
+    with shooting(lambda: interrupt.stop(Late())):
+        assert in_thread(lambda: struck_until(body, 50)) is None
