@@ -36,7 +36,7 @@ def find_log(text: str) -> tuple[int, int] | None:
             last = next((_first_line(later) for later in tokens[index + 2 :] if _ends_log(later)), len(lines))
             while not lines[last - 1].strip(" \t\r\n"):
                 last -= 1
-            start = sum(map(len, lines[:first]))
+            start = sum(map(len, lines[:first])) or len(text) - len(text.removeprefix("\ufeff"))
             return start, start + len("".join(lines[first:last]).rstrip("\r\n"))
     return None
 

@@ -24,8 +24,10 @@ _MOST_ERRORS: Final = 20
 _MESSAGE_CHARACTERS: Final = 4000
 _NOTHING: Final = "-"
 _PART: Final = re.compile(r"([^\[{]+)([\[{])\d+[\]}]")
-_BLANK_END: Final = re.compile(r"(?:^|\r\n|\r|\n)[ \t]*(?:\r\n|\r|\n)\Z")
-_ANSWERS: Final = frozenset(Action)
+_BREAK: Final = r"(?:\r\n|\r(?!\n)|\n)"
+_BLANK_START: Final = re.compile(rf"{_BREAK}[ \t]*{_BREAK}")
+_BLANK_END: Final = re.compile(rf"(?:^|{_BREAK})[ \t]*{_BREAK}\Z")
+_ANSWERS: Final = frozenset({Action.APPROVE, Action.REJECT, Action.INPUT})
 
 
 def render_log(state: RunState, diagram: str | None = None) -> str:
@@ -73,8 +75,8 @@ def with_log(text: str, log: str) -> str:
     found = find_log(text)
     if found:
         above, below = text[: found[0]], text[found[1] :]
-        if below.strip() and not re.match(r"(?:\r\n|\r|\n)[ \t]*(?:\r\n|\r|\n)", below):
-            below = line_break + below
+        if below.strip() and not _BLANK_START.match(below):
+            below = _line_break(below) + below
     else:
         above, below = text + _gap(text, line_break), line_break
     if find_log(above + body + below) != (len(above), len(above) + len(body)):
@@ -234,10 +236,12 @@ def _line_break(text: str) -> str:
 
 
 def _gap(text: str, line_break: str) -> str:
-    """Return what makes the last line of a text a blank one."""
-    if not text.removeprefix("\ufeff") or _BLANK_END.search(text):
+    """Return what makes the last line of a text a blank one: a `---` at the very start would open front matter."""
+    if _BLANK_END.search(text):
         return ""
-    return line_break if text.endswith(("\r", "\n")) else line_break * 2
+    if text.endswith("\r"):
+        return "\r"  # With a line feed it would be one line break, not two.
+    return line_break if text.endswith("\n") or not text.removeprefix("\ufeff") else line_break * 2
 
 
 def _replace(target: Path, content: bytes) -> None:
