@@ -12,7 +12,7 @@ help:
 	@echo "make check   format, lint, types, floors, spelling"
 	@echo "make test    check, then every test"
 	@echo "make bench   measure chains and fan-outs against the limit"
-	@echo "make docs    API pages from the docstrings, in build/docs"
+	@echo "make docs    API pages from the docstrings, in dist/docs"
 
 $(STAMP): pyproject.toml .ci/system
 	.ci/system venv
@@ -38,6 +38,6 @@ bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks
 
 docs: $(STAMP)
-	mkdir -p build/docs
-	cd build/docs && for module in $$(cd ../.. && git ls-files 'flownb/*.py' | sed 's/\.py$$//; s,/__init__$$,,; s,/,.,g'); do \
+	mkdir -p dist/docs
+	cd dist/docs && for module in $$(cd ../.. && git ls-files 'flownb/*.py' | grep -v __main__ | sed 's/\.py$$//; s,/__init__$$,,; s,/,.,g'); do \
 	  PYTHONPATH=../.. ../../$(BIN)/python -m pydoc -w "$$module"; done
