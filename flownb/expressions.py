@@ -1,0 +1,308 @@
+"""Expressions and templates: which names they use, what is wrong with them, and what they come to (format.md, 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from types import BuiltinMethodType
+from typing import Final
+
+from jinja2 import TemplateError, nodes
+from jinja2.exceptions import SecurityError
+from jinja2.runtime import Undefined
+from jinja2.utils import missing
+
+from flownb.errors import ExpressionError, FlowError
+from flownb.filters import to_text
+from flownb.insertions import problems
+from flownb.limits import BUDGET, DEFAULT_LIMITS, Budget, LimitError, Limits
+from flownb.quotes import Target
+from flownb.sandbox import Compiled, MissingError, insertions, present, rewrite
+from flownb.syntax import ExpressionSyntaxError, Name, check, names, nearest, normalized, parse, shallow
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "RESERVED_NAMES",
+    "ExpressionSyntaxError",
+    "Limits",
+    "Name",
+    "Target",
+    "check_quotes",
+    "evaluate",
+    "expression_names",
+    "is_template",
+    "render",
+    "template_names",
+    "uses_raw",
+]
+
+RESERVED_NAMES: Final[frozenset[str]] = frozenset(
+    {
+        *("inputs", "secrets", "env", "run", "nodes", "error", "item", "index", "round", "previous", "loop"),
+        *("now", "uuid", "idempotency_key"),
+    }
+)
+"""The names that no node may have (format.md, 5.2)."""
+_CACHED: Final = 1024
+
+
+@lru_cache(maxsize=_CACHED)
+def expression_names(source: str) -> tuple[Name, ...]:
+    """Return the names that a bare expression reads, in the order of the text.
+
+    What flownb itself offers (`range(…)`, `now()`) is not among them where it is called.
+
+    Raises:
+        ExpressionSyntaxError: It cannot be read.
+    """
+    return _names(normalized(source), bare=True)
+
+
+@lru_cache(maxsize=_CACHED)
+def template_names(source: str, _target: Target = Target.TEXT) -> tuple[Name, ...]:
+    """Return the names that a template reads and does not set itself, in the order of the text.
+
+    Args:
+        source: The template.
+        _target: Where its values go; names do not depend on it.
+
+    Raises:
+        ExpressionSyntaxError: It cannot be read.
+    """
+    return _names(normalized(source), bare=False) if is_template(source) else ()
+
+
+def _names(source: str, *, bare: bool) -> tuple[Name, ...]:
+    with shallow():
+        tree = parse(source, bare=bare)
+        check(tree, source)
+        return names(tree, source)
+
+
+def is_template(source: str) -> bool:
+    """Return whether a text holds `{{`, `{%` or `{#`."""
+    return "{{" in source or "{%" in source or "{#" in source
+
+
+def uses_raw(source: str) -> bool:
+    """Return whether a template puts a value in with `| raw` last, which switches quoting off."""
+    try:
+        with shallow():
+            tree = parse(normalized(source), bare=False)
+            outputs = (child for output in tree.find_all(nodes.Output) for child in output.nodes)
+            return any(raw for child in outputs for _, raw in insertions(child))
+    except ExpressionSyntaxError:
+        return False
+
+
+def check_quotes(source: str, target: Target) -> list[ExpressionSyntaxError]:
+    """Return what is wrong with the places where a template puts values in: quotes of the text would undo their quoting.
+
+    Empty for text, and for a template that cannot be read at all.
+
+    Args:
+        source: The template.
+        target: Where its values go.
+    """
+    if target is Target.TEXT or not is_template(source):
+        return []
+    plain = normalized(source)
+    try:
+        with shallow():
+            return list(problems(parse(plain, bare=False), plain, target))
+    except ExpressionSyntaxError:
+        return []
+
+
+@lru_cache(maxsize=_CACHED)
+def _expression(source: str) -> Compiled:
+    return _compiled(normalized(source), Target.TEXT, bare=True)
+
+
+@lru_cache(maxsize=_CACHED)
+def _template(source: str, target: Target) -> Compiled:
+    return _compiled(normalized(source), target, bare=False)
+
+
+def _compiled(source: str, target: Target, *, bare: bool) -> Compiled:
+    """Return a text made ready to run.
+
+    Raises:
+        ExpressionSyntaxError: It cannot be read, or puts a value where quotes would undo its quoting.
+    """
+    try:
+        with shallow():
+            tree = parse(source, bare=bare)
+            check(tree, source)
+            for problem in problems(tree, source, target):
+                raise problem
+            lone = bare or (target is Target.TEXT and _lone(tree))
+            return Compiled(rewrite(tree, target, lone=lone), lone=lone)
+    except ExpressionSyntaxError:
+        raise
+    except (TemplateError, SyntaxError, ValueError, OverflowError, MemoryError) as error:
+        raise ExpressionSyntaxError(" ".join(str(error).split()) or type(error).__name__) from None
+
+
+def _lone(tree: nodes.Template) -> bool:
+    """Return whether a template is exactly one `{{ … }}`, white space around it aside; drop that white space then."""
+    if len(tree.body) != 1 or not isinstance(tree.body[0], nodes.Output):
+        return False
+    children = tree.body[0].nodes
+    values = [child for child in children if not (isinstance(child, nodes.TemplateData) and not child.data.strip())]
+    if len(values) != 1 or isinstance(values[0], nodes.TemplateData):
+        return False
+    tree.body[0].nodes = values
+    return True
+
+
+def evaluate(source: str, values: Mapping[str, object], limits: Limits = DEFAULT_LIMITS) -> object:
+    """Return the value of a bare expression. Safe to call from any thread; it blocks for at most about `limits.seconds`.
+
+    Args:
+        source: The expression.
+        values: Name → value, looked up only for the names that are used; `now` and `uuid` in it stand for the real ones.
+        limits: What it may take.
+
+    Raises:
+        ExpressionError: It cannot be read or worked out, with the name and the nearest one where a name is missing.
+    """
+    try:
+        compiled = _expression(source)
+    except ExpressionSyntaxError as error:
+        raise _unreadable(source, error) from error
+    return _run(compiled, source, values, limits)
+
+
+def render(
+    source: str, values: Mapping[str, object], target: Target = Target.TEXT, limits: Limits = DEFAULT_LIMITS
+) -> object:
+    """Return what a template comes to. Safe to call from any thread; it blocks for at most about `limits.seconds`.
+
+    A text that is exactly one `{{ … }}` keeps the value's type where the target is text; anything else is a text.
+
+    Args:
+        source: The template.
+        values: Name → value, looked up only for the names that are used.
+        target: Where the values go, and so how they are quoted.
+        limits: What it may take.
+
+    Raises:
+        ExpressionError: It cannot be read or worked out, or a value stands where it cannot be quoted.
+    """
+    if not is_template(source):
+        return source
+    try:
+        compiled = _template(source, target)
+    except ExpressionSyntaxError as error:
+        raise _unreadable(source, error) from error
+    return _run(compiled, source, values, limits)
+
+
+def _run(compiled: Compiled, source: str, values: Mapping[str, object], limits: Limits) -> object:
+    budget = Budget(limits)
+    token = BUDGET.set(budget)
+    try:
+        value = compiled.run(values)
+        return _settled(budget, value) if compiled.lone else value
+    except FlowError:
+        raise
+    except MissingError as error:
+        raise _missing(source, values, error) from error
+    except RecursionError as error:
+        raise ExpressionError(f"it calls itself too often, in {_short(source)}") from error
+    except Exception as error:  # The values' own methods run here, and they may raise anything.
+        raise ExpressionError(f"{_words(error)}, in {_short(source)}") from error
+    finally:
+        BUDGET.reset(token)
+
+
+def _settled(budget: Budget, value: object) -> object:
+    """Return a value as plain data: nothing missing, nothing that yields its items only once."""
+    if value is None or type(value) in {str, int, float, bool}:
+        return value
+    if isinstance(value, Undefined):
+        return present(value)
+    if isinstance(value, BuiltinMethodType):
+        to_text(value)
+    if isinstance(value, range | type({}.keys()) | type({}.values()) | type({}.items())):
+        return list(value)
+    if not isinstance(value, list | tuple | dict | str):
+        value = budget.settle(value)
+    if isinstance(value, list | tuple):
+        for item in value:
+            if isinstance(item, Undefined):
+                present(item)
+    return value
+
+
+def _unreadable(source: str, error: ExpressionSyntaxError) -> ExpressionError:
+    return ExpressionError(
+        f"{error.message}, in line {error.line}, column {error.column} of {_short(source)}", error.hint
+    )
+
+
+def _words(error: Exception) -> str:
+    """Return an error in one line, with its kind where the line alone would not say enough."""
+    text = " ".join(str(error).split())
+    match error:
+        case LimitError():
+            return text
+        case SecurityError():
+            return f"not allowed: {text}"
+        case MemoryError():
+            return "it needs more memory than there is"
+        case TemplateError():
+            return text or type(error).__name__
+        case _:
+            return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _short(source: str) -> str:
+    text = " ".join(source.split())
+    return f"`{text}`" if len(text) <= 60 else f"`{text[:57]}…`"  # noqa: PLR2004 fits in a message
+
+
+def _missing(source: str, values: Mapping[str, object], error: MissingError) -> ExpressionError:
+    """Return the error about something missing, with its owner as the text calls it and the nearest name."""
+    if error.message:
+        return ExpressionError(f"{error.message}, in {_short(source)}")
+    if error.owner is missing:
+        close = nearest(error.name, values)
+        return ExpressionError(_asking(f"nothing is called `{error.name}`", close))
+    known: list[object] = list(error.owner) if isinstance(error.owner, Mapping) else []
+    if not known and not isinstance(error.owner, list | tuple | str):
+        known = [name for name in dir(error.owner) if not name.startswith("_")]
+    owner = _owner(source, error.name) or f"a {type(error.owner).__name__}"
+    shown = error.name if isinstance(error.name, str) else repr(error.name)
+    return ExpressionError(_asking(f"{owner} has no `{shown}`", nearest(error.name, known)))
+
+
+def _asking(message: str, close: str) -> str:
+    return f"{message}; did you mean `{close}`?" if close else message
+
+
+def _owner(source: str, name: object) -> str:
+    """Return how the text calls what it takes `name` from, as `articles` in quotes; empty where that is not to be seen."""
+    for bare in (False, True):
+        try:
+            tree = parse(normalized(source), bare=bare)
+        except ExpressionSyntaxError:
+            continue
+        for node in tree.find_all(nodes.Expr):  # Shallow enough: it was compiled.
+            key = getattr(node, "attr", getattr(getattr(node, "arg", None), "value", missing))
+            if key == name and isinstance(node, nodes.Getattr | nodes.Getitem) and (path := _path(node.node)):
+                return f"`{path}`"
+    return ""
+
+
+def _path(node: nodes.Node) -> str:
+    match node:
+        case nodes.Name():
+            return node.name
+        case nodes.Getattr(node=owner, attr=attr) if path := _path(owner):
+            return f"{path}.{attr}"
+        case nodes.Getitem(node=owner, arg=nodes.Const(value=value)) if path := _path(owner):
+            return f"{path}[{value!r}]"
+        case _:
+            return ""

@@ -1,0 +1,85 @@
+"""Searches in data and text, JMESPath and regular expressions, that stop when the time is over."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Final
+
+import jmespath
+import jmespath.exceptions
+import jmespath.functions
+import jmespath.visitor
+import regex
+
+from flownb.limits import BUDGET, MAX_ITEMS, LimitError
+
+_LONGEST_PATTERN: Final = 10_000
+
+
+class _Functions(jmespath.functions.Functions):  # type: ignore[misc]  # jmespath carries no types.
+    """JMESPath's functions; the one whose result can outgrow its arguments looks first."""
+
+    @jmespath.functions.signature({"types": ["string"]}, {"types": ["array-string"]})  # type: ignore[untyped-decorator]
+    def _func_join(self, glue: str, parts: list[str]) -> str:
+        BUDGET.get().spend(sum(len(part) + len(glue) for part in parts))
+        return glue.join(parts)
+
+
+class _Interpreter(jmespath.visitor.TreeInterpreter):  # type: ignore[misc]  # jmespath carries no types.
+    """JMESPath's interpreter; looks at the clock and at the size of every step."""
+
+    def visit(self, node: dict[str, Any], *values: Any, **named: Any) -> Any:  # Any: as the method it overrides.
+        """Work out one step of the expression."""
+        budget = BUDGET.get()
+        budget.tick()
+        value = super().visit(node, *values, **named)
+        if isinstance(value, list) and len(value) > MAX_ITEMS:
+            raise LimitError(f"it makes a list of more than {MAX_ITEMS:,} items")
+        return value
+
+
+@lru_cache(maxsize=256)
+def _compiled(expression: str) -> Any:  # Any: jmespath carries no types.
+    return jmespath.compile(expression)
+
+
+def search(expression: str, value: object) -> object:
+    """Return what a JMESPath expression finds in data; None where it finds nothing.
+
+    Raises:
+        ValueError: The expression is no JMESPath, or does not fit the data.
+        LimitError: It makes too much, or the time is over.
+    """
+    try:
+        found: object = _Interpreter(jmespath.Options(custom_functions=_Functions())).visit(
+            _compiled(expression).parsed, value
+        )
+    except jmespath.exceptions.JMESPathError as error:
+        raise ValueError(f"JMESPath {expression!r}: {' '.join(str(error).split())}") from error
+    return found
+
+
+def first_match(pattern: str, text: str, seconds: float) -> str | None:
+    """Return the first match of a regular expression: its first group where it has groups, else all of it.
+
+    Args:
+        pattern: A pattern as the package `regex` knows it.
+        text: What is searched.
+        seconds: The longest that it may take.
+
+    Raises:
+        ValueError: The pattern is no regular expression.
+        LimitError: The time is over.
+    """
+    if len(pattern) > _LONGEST_PATTERN:
+        raise LimitError(f"a pattern of {len(pattern):,} characters is too long")
+    try:
+        found = regex.search(pattern, text, timeout=seconds)
+    except TimeoutError as error:
+        raise LimitError(f"the pattern {pattern!r} takes too long") from error
+    except regex.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+    if found is None:
+        return None
+    text_found: str | None = found[1] if found.re.groups else found[0]
+    return text_found
