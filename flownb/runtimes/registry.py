@@ -71,7 +71,7 @@ RUNTIMES: Final[Mapping[str, RuntimeEntry]] = MappingProxyType(
 class Registry:
     """The kinds of node that can be parsed, and the runtimes that carry them out."""
 
-    kinds: Mapping[str, type[Leaf]] = BUILTIN_KINDS
+    kinds: Mapping[str, type[Leaf]] = field(default_factory=lambda: BUILTIN_KINDS)
     """Title → kind, for the parser: flownb's own and the plug-ins'."""
     problems: tuple[str, ...] = ()
     """What is wrong with plug-ins that were left out, one line each, for the host to show."""
