@@ -112,6 +112,7 @@ def plain_python(body: str) -> str:
         elif token.type == tokenize.STRING and last > first:
             keep |= set(range(first, last))
     return "\n".join(
-        line if number in keep else line.rstrip() for number, line in enumerate(lines, 1) if number in keep or line.strip()
+        line if number in keep else line.rstrip()
+        for number, line in enumerate(lines, 1)
+        if number in keep or line.strip()
     )
-

@@ -79,6 +79,8 @@ class Graph:
     """Id → the owner of the body that holds it."""
     scopes: dict[str, str] = field(default_factory=dict)
     """Id → the container around it that repeats, so that its keys begin with that one's; `TOP` where none does."""
+    around: dict[str, list[Node]] = field(default_factory=dict)
+    """Id → the plain groups around it, within its body: their `when` and `needs` hold for it."""
     positions: dict[str, int] = field(default_factory=dict)
     """Id → place in the whole document."""
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -87,6 +89,19 @@ class Graph:
     def targets(self, name: str) -> tuple[str, ...]:
         """Return the ids that a name in the text means: itself, a group's nodes, or nothing."""
         return (name,) if name in self.nodes else self.groups.get(name, ())
+
+    def unused(self) -> list[str]:
+        """Return the ids of the outermost nodes whose value no other node reads, in the document's order."""
+        read = {
+            target
+            for node in walk(self.workflow.nodes)
+            for use in node.uses
+            if use.field != "needs"
+            for target in self.targets(use.name)
+            if target != node.id
+        }
+        holders = {self.unit_above(target, TOP) for target in read}
+        return [unit.node.id for unit in self.bodies[TOP].units if unit.node.id not in holders]
 
     def unit_above(self, node: str, owner: str) -> str | None:
         """Return the node of `owner`'s body that is `node` or holds it; None where it is elsewhere."""
@@ -200,8 +215,8 @@ def _uses_with_locals(node: Node, local: frozenset[str] = frozenset()) -> Iterat
 def _connect(graph: Graph, body: Body) -> None:
     """Find the waits of every unit of a body."""
     place = {unit.node.id: unit.index for unit in body.units}
-    around = _groups_around(graph, body)
-    _add_references(graph, body, place, around)
+    graph.around |= _groups_around(graph, body)
+    _add_references(graph, body, place)
     _add_gates(graph.workflow, body)
     container = graph.nodes.get(body.owner)
     if isinstance(container, Parallel | Branch):
@@ -230,9 +245,9 @@ def _groups_around(graph: Graph, body: Body) -> dict[str, list[Node]]:
     return around
 
 
-def _add_references(graph: Graph, body: Body, place: dict[str, int], around: dict[str, list[Node]]) -> None:
+def _add_references(graph: Graph, body: Body, place: dict[str, int]) -> None:
     for unit in body.units:
-        groups = around.get(unit.node.id, [])
+        groups = graph.around.get(unit.node.id, [])
         refers: dict[int, None] = {}
         waits: dict[int, None] = {}
         names_other = unit.node.policy.needs is not None or any(group.policy.needs is not None for group in groups)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from pydantic import JsonValue
+from pydantic_core import to_jsonable_python
 
+from flownb.errors import FlowInputError
 from flownb.model.frozen import Frozen
 from flownb.model.nodes import DefaultAction
+from flownb.model.types import convert, describe
 
 
 class Action(StrEnum):
@@ -20,6 +25,12 @@ class Action(StrEnum):
     """Do not go on."""
     INPUT = "input"
     """Go on, with an answer."""
+    HAPPENED = "happened"
+    """What was under way did happen; its value may be given."""
+    AGAIN = "again"
+    """Run it again."""
+    FAIL = "fail"
+    """Let it fail."""
 
 
 class Via(StrEnum):
@@ -80,3 +91,43 @@ class Question(Frozen):
     """Until when it can be answered, in UTC; None: for ever."""
     actions: tuple[str, ...] = (Action.APPROVE, Action.REJECT)
     """What may be said, in the order that it is offered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A question on its way to whoever can answer: what `decide` functions are given."""
+
+    question: Question
+    """What is asked, as it is stored."""
+    values: Mapping[str, object]
+    """Expression of `show` → its value."""
+    is_settled: Callable[[], bool]
+    """Whether somebody else has answered meanwhile, or the time is over; thread-safe."""
+
+    @property
+    def node(self) -> str:
+        """The node's key."""
+        return self.question.key
+
+    @property
+    def text(self) -> str:
+        """The question, in Markdown."""
+        return self.question.text
+
+
+def check_answer(question: Question, decision: Decision) -> Decision:
+    """Return a decision with what was submitted converted to what the question asks for.
+
+    Raises:
+        FlowInputError: It is no answer to this question.
+    """
+    if decision.action not in question.actions:
+        offered = ", ".join(question.actions)
+        raise FlowInputError(f"`{question.key}` cannot be answered with '{decision.action}'", f"it offers: {offered}")
+    if decision.action != Action.INPUT or question.input in ("text", "any"):
+        return decision
+    try:
+        value = convert(question.input, decision.input, "input")
+    except ValueError as error:
+        raise FlowInputError(f"`{question.key}`: {error}", f"it asks for {describe(question.input)}") from None
+    return decision.model_copy(update={"input": to_jsonable_python(value)})

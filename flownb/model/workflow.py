@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 
 from pydantic import Field, JsonValue
 
+from flownb.errors import FlowInputError
 from flownb.model.frozen import Frozen
 from flownb.model.nodes import Node, Use
 from flownb.model.policy import Duration
+from flownb.model.types import convert, describe
 from flownb.spans import Span
 
 
@@ -78,3 +82,35 @@ class Workflow(Frozen):
     """The line number of the text's first line in its source: 2 in a cell."""
     subflows: dict[str, Workflow] = {}
     """Flow node's id → the workflow that it runs."""
+
+
+def bind_inputs(workflow: Workflow, given: Mapping[str, object]) -> dict[str, object]:
+    """Return input → value, validated and with defaults.
+
+    Raises:
+        FlowInputError: Inputs are missing, unknown or of the wrong type; the message names all of them.
+    """
+    problems = []
+    for name in given:
+        if name not in workflow.inputs:
+            near = get_close_matches(name, list(workflow.inputs), 1)
+            known = ", ".join(workflow.inputs) or "none"
+            problems.append(
+                f"unknown input `{name}`" + (f"; did you mean `{near[0]}`?" if near else f"; the inputs are: {known}")
+            )
+    bound: dict[str, object] = {}
+    for name, wanted in workflow.inputs.items():
+        if name in given:
+            try:
+                bound[name] = convert(wanted.type, given[name], name)
+            except ValueError as error:
+                problems.append(str(error))
+        elif wanted.required:
+            problems.append(f"input `{name}` is missing ({describe(wanted.type)})")
+        else:
+            bound[name] = wanted.default if wanted.default is None else convert(wanted.type, wanted.default, name)
+    if problems:
+        raise FlowInputError(
+            f"{workflow.source}: " + "\n".join(problems), "give inputs as `-i NAME=VALUE`, or `inputs={...}` in Python"
+        )
+    return bound

@@ -1,0 +1,329 @@
+"""The public functions: parse, validate, run, resume and look at runs. They wire; what they do is done below."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from flownb.errors import Diagnostic, Failure, FlowStateError
+from flownb.executors.capture import capturing
+from flownb.executors.interrupt import MainInterrupts
+from flownb.executors.local import MainQueue
+from flownb.fingerprints import fingerprints
+from flownb.graph import build_graph, plan_nodes
+from flownb.host import Hooks, Prepared, Session
+from flownb.model.decision import Decision, Request, check_answer
+from flownb.model.events import Event, PlannedNode, RunStatus
+from flownb.model.state import RunState
+from flownb.model.workflow import Workflow
+from flownb.parse.workflow import diagnose, parse_workflow
+from flownb.preparing import STATE_FOLDER, Around, load, prepare_new, prepare_resume, read_text
+from flownb.resuming import ResumePlan
+from flownb.handle import Run
+from flownb.store import decisions
+from flownb.store.journal import load_state
+from flownb.store.paths import RunPaths, find_run, list_runs
+from flownb.store.snapshot import RunSummary, summary
+
+Decide = Callable[[Request], Decision | None]
+"""Answers a checkpoint; None: leave it waiting."""
+OnError = Callable[[Failure, Run], None]
+"""Called once when a run failed, after its state is saved."""
+Listen = Callable[[Event], None]
+"""Told of every event after it is stored, on the run's own thread."""
+
+
+def parse(text: str, name: str | None = None, path: str | Path | None = None) -> Workflow:
+    """Return the workflow that a text describes. Does not block for long and runs nothing.
+
+    Args:
+        text: A document as format.md describes it.
+        name: The workflow's name where the text sets none; None: from its title or path.
+        path: The file that it came from: sub-flows and relative paths are looked for beside it; None: a text only.
+
+    Raises:
+        FlowSyntaxError: It is none; `problems` lists everything that is wrong.
+    """
+    where = Path(path) if path is not None else None
+    source = str(path) if path is not None else "<text>"
+    return parse_workflow(text, name=name, path=where, source=source, kinds=Around().kinds().kinds)
+
+
+def validate(workflow: Workflow | str | Path) -> list[Diagnostic]:
+    """Return everything that is wrong or doubtful in a workflow or a file, in the text's order; runs nothing.
+
+    Raises:
+        FlowInputError: There is no such file, or it is no text.
+    """
+    kinds = Around().kinds().kinds
+    if isinstance(workflow, Workflow):
+        return diagnose(
+            workflow.text, path=workflow.path, source=workflow.source, first_line=workflow.first_line, kinds=kinds
+        )[1]
+    path = Path(workflow)
+    return diagnose(read_text(path), path=path, source=str(workflow), kinds=kinds)[1]
+
+
+def plan(workflow: Workflow) -> tuple[PlannedNode, ...]:
+    """Return every node of a workflow with its wave and what it waits for, in the document's order."""
+    graph = build_graph(workflow)
+    return plan_nodes(graph, fingerprints(graph, {}))
+
+
+def run(
+    workflow: Workflow | str | Path,
+    inputs: Mapping[str, object] | None = None,
+    state_dir: str | Path | None = None,
+    decide: Decide | None = None,
+    on_error: OnError | None = None,
+    listen: Listen | None = None,
+    *,
+    run_id: str | None = None,
+) -> Run:
+    """Run a workflow to its end, or to where only a person can go on, and return the run.
+
+    Blocks. Bodies with `executor: main` run on the calling thread. It does not raise when the run fails: look at
+    `status` and `errors`, or call `raise_for_status()`.
+
+    Args:
+        workflow: A workflow, or the path of a `.flow.md` or a notebook.
+        inputs: Input → value.
+        state_dir: The state folder; None: `.flownb` beside the document, else in the working directory.
+        decide: Answers checkpoints, on the calling thread; None: each takes its default at once.
+        on_error: Called once when the run failed, after its state is saved.
+        listen: Told of every event after it is stored, on the run's own thread.
+        run_id: The run's id; that of a run that exists resumes it with this text. None: a new one.
+
+    Raises:
+        FlowSyntaxError: The document is no workflow.
+        FlowInputError: Inputs or secrets are missing, unknown or of the wrong type.
+        FlowStateError: The state cannot be read or written, or another process holds the run.
+        KeyboardInterrupt: Ctrl-C was pressed; the run is cancelled and can be resumed.
+    """
+    around = Around(state_dir=_path(state_dir))
+    prepared = start(load(workflow), inputs or {}, around, run_id)[0]
+    return _serve_api(prepared, decide, on_error, listen)
+
+
+async def run_async(
+    workflow: Workflow | str | Path,
+    inputs: Mapping[str, object] | None = None,
+    state_dir: str | Path | None = None,
+    decide: Decide | None = None,
+    on_error: OnError | None = None,
+    listen: Listen | None = None,
+    *,
+    run_id: str | None = None,
+) -> Run:
+    """Do what `run` does without blocking the event loop; cancelling it cancels the run.
+
+    Bodies with `executor: main` run on the loop's thread, between its other work.
+    """
+    around = Around(state_dir=_path(state_dir))
+    prepared = start(load(workflow), inputs or {}, around, run_id)[0]
+    loop = asyncio.get_running_loop()
+    hooks = Hooks(decide=decide, watch=_watcher(listen))
+    with capturing(), MainInterrupts(lambda: session.interrupt()) as interrupts:
+        session = Session(prepared, hooks, loop.call_soon_threadsafe, interrupts)
+        made = Run(session.paths, session.state, session)
+        session.start()
+        try:
+            await made
+        except asyncio.CancelledError:
+            session.cancel()
+            await made
+            raise
+    return _ended(made, on_error)
+
+
+def resume(
+    run_id: str,
+    state_dir: str | Path | None = None,
+    inputs: Mapping[str, object] | None = None,
+    decide: Decide | None = None,
+    on_error: OnError | None = None,
+    listen: Listen | None = None,
+    *,
+    from_node: str | None = None,
+) -> Run:
+    """Go on with a run that failed, was cancelled, was interrupted or waits; nothing that was done is done again.
+
+    Blocks, as `run` does. The document is read where it was, as it is now; where it is gone, as it was stored.
+
+    Args:
+        run_id: The run's id, a unique prefix of it, or `last`.
+        state_dir: The state folder; None: `.flownb` in the working directory.
+        inputs: Inputs that change; the others stay as they were.
+        decide: As in `run`.
+        on_error: As in `run`.
+        listen: As in `run`.
+        from_node: The node that runs again, with all below it; needed for a run that completed or was rejected.
+
+    Raises:
+        FlowStateError: There is no such run, it has ended, or another process holds it.
+        FlowSyntaxError: The document, as it is now, is no workflow.
+        FlowInputError: Inputs or secrets are missing, unknown or of the wrong type.
+    """
+    around = Around(state_dir=_path(state_dir))
+    prepared, _ = take_up(run_id, around, inputs or {}, from_node=from_node)
+    return _serve_api(prepared, decide, on_error, listen)
+
+
+def runs(workflow: str | None = None, state_dir: str | Path | None = None) -> list[RunSummary]:
+    """Return the runs that are kept, newest first.
+
+    Args:
+        workflow: Only those of this workflow; None: all.
+        state_dir: The state folder; None: `.flownb` in the working directory.
+    """
+    return [summary(paths) for paths in list_runs(_root(state_dir), workflow)]
+
+
+def show(run_id: str, state_dir: str | Path | None = None) -> Run:
+    """Return a run from what is stored of it alone.
+
+    Args:
+        run_id: The run's id, a unique prefix of it, or `last`.
+        state_dir: The state folder; None: `.flownb` in the working directory.
+
+    Raises:
+        FlowStateError: There is no such run, or it cannot be read.
+    """
+    paths = find_run(_root(state_dir), run_id)
+    return Run(paths, load_state(paths))
+
+
+def decide(run_id: str, node: str, decision: Decision, state_dir: str | Path | None = None) -> Decision:
+    """Answer a question of a run, in whatever process it goes on, and return the decision that stands.
+
+    Args:
+        run_id: The run's id, a unique prefix of it, or `last`.
+        node: The checkpoint's key.
+        decision: The answer, with its `at` set.
+        state_dir: The state folder; None: `.flownb` in the working directory.
+
+    Raises:
+        FlowStateError: There is no such run or question, or somebody has decided before; the message says who.
+        FlowInputError: It is no answer to the question.
+    """
+    paths = find_run(_root(state_dir), run_id)
+    state = load_state(paths)
+    question = state.questions.get(node)
+    if question is None:
+        waiting = ", ".join(f"`{item.key}`" for item in state.open_questions) or "nothing"
+        raise FlowStateError(f"run {paths.run_id} does not ask `{node}`", f"it waits for: {waiting}")
+    if node in state.decisions:
+        raise too_late(node, state.decisions[node])
+    checked = check_answer(question, decision)
+    standing = decisions.offer(paths, node, checked)
+    if standing != checked:
+        raise too_late(node, standing)
+    return standing
+
+
+def too_late(node: str, standing: Decision) -> FlowStateError:
+    """Return the error that says who decided what before."""
+    who = f"{standing.by or 'nobody'} ({standing.via})"
+    when = f" at {standing.at:%Y-%m-%d %H:%M:%S} UTC" if standing.at else ""
+    return FlowStateError(f"`{node}` was decided already: {standing.action} by {who}{when}")
+
+
+# For hosts: the command line and the notebook.
+
+
+def start(
+    workflow: Workflow, inputs: Mapping[str, object], around: Around, run_id: str | None = None
+) -> tuple[Prepared, ResumePlan | None]:
+    """Write down the beginning of a run; where a run with this id exists, that it goes on with this text."""
+    if run_id is not None:
+        root = around.state_dir or (workflow.path.parent if workflow.path else Path.cwd()) / STATE_FOLDER
+        known = [paths for paths in list_runs(Path(root), workflow.name) if paths.run_id == run_id]
+        if known and known[0].journal.exists() and known[0].journal.stat().st_size:
+            return prepare_resume(known[0], workflow, inputs, around)
+    return prepare_new(workflow, inputs, around, run_id), None
+
+
+def take_up(
+    run_id: str,
+    around: Around,
+    inputs: Mapping[str, object],
+    *,
+    from_node: str | None = None,
+    as_was: bool = False,
+) -> tuple[Prepared, ResumePlan]:
+    """Write down that a run goes on, with its document as it is now, or as it was stored."""
+    root = _root(around.state_dir)
+    paths = find_run(root, run_id)
+    state = load_state(paths)
+    document = root.resolve().parent / state.document if state.document else None
+    if document is not None and document.exists() and not as_was:
+        workflow = _named(load(document, around), paths.workflow)
+    else:
+        folder = document.parent if document is not None else around.folder
+        around = replace(around, folder=around.folder or folder)
+        workflow = stored_workflow(paths, document, around)
+    return prepare_resume(paths, workflow, inputs, replace(around, state_dir=root), from_node)
+
+
+def stored_workflow(paths: RunPaths, document: Path | None, around: Around) -> Workflow:
+    """Return a run's workflow, as it was stored."""
+    return parse_workflow(
+        read_text(paths.source),
+        name=paths.workflow,
+        path=document,
+        source=str(paths.source),
+        kinds=around.kinds().kinds,
+        variables=around.variables or None,
+        transform=around.transform,
+    )
+
+
+def serve(prepared: Prepared, hooks: Hooks) -> Run:
+    """Run on the calling thread until the run has ended or is put aside; Ctrl-C cancels it. Blocks."""
+    queue = MainQueue()
+    with capturing(), MainInterrupts(lambda: session.interrupt()) as interrupts:
+        session = Session(prepared, hooks, queue.post, interrupts)
+        made = Run(session.paths, session.state, session)
+        session.when_finished(queue.wake)
+        session.start()
+        queue.serve(lambda: session.is_finished)
+    if session.error is not None:
+        raise session.error
+    return made
+
+
+def _serve_api(prepared: Prepared, decide: Decide | None, on_error: OnError | None, listen: Listen | None) -> Run:
+    return _ended(serve(prepared, Hooks(decide=decide, watch=_watcher(listen))), on_error)
+
+
+def _ended(made: Run, on_error: OnError | None) -> Run:
+    assert made.session is not None, "it was just served"
+    if made.session.error is not None:
+        raise made.session.error
+    if made.session.was_interrupted:
+        raise KeyboardInterrupt(f"run {made.id} was cancelled; to go on: flownb resume {made.id}")
+    if on_error is not None and made.status is RunStatus.FAILED:
+        on_error(made.errors[0], made)
+    return made
+
+
+def _watcher(listen: Listen | None) -> Callable[[Event, RunState], None]:
+    if listen is None:
+        return lambda _event, _state: None
+    return lambda event, _state: listen(event)
+
+
+def _named(workflow: Workflow, name: str) -> Workflow:
+    """Return a workflow under the name that its run has, although the text may say another by now."""
+    return workflow if workflow.name == name else workflow.model_copy(update={"name": name})
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return Path(path) if path is not None else None
+
+
+def _root(state_dir: str | Path | None) -> Path:
+    return Path(state_dir) if state_dir is not None else Path(os.curdir) / STATE_FOLDER

@@ -1,0 +1,196 @@
+"""Runs the units of one body: each as soon as what it waits for is settled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from flownb.engine.control import run_node
+from flownb.engine.names import Frame, values_for
+from flownb.engine.results import Halted
+from flownb.expressions import evaluate
+from flownb.graph import Body, Unit
+from flownb.model.record import Record
+
+if TYPE_CHECKING:
+    from flownb.engine.engine import Engine
+    from flownb.errors import Failure
+    from flownb.model.nodes import Node
+
+
+class BodyRun:
+    """One execution of a body at one place of a run."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        body: Body,
+        frame: Frame,
+        around: BodyRun | None = None,
+        *,
+        catches: bool = False,
+        enough: int | None = None,
+        ignores_stop: bool = False,
+    ) -> None:
+        """Prepare it.
+
+        Args:
+            engine: The run.
+            body: What is run.
+            frame: Where.
+            around: The body that holds it.
+            catches: Whether a failure in here need not be the run's: something around it is ready for one.
+            enough: How many units must succeed, the rest being cancelled then; None: all of them.
+            ignores_stop: Whether it runs although nothing new starts, because it answers a failure.
+        """
+        self.engine, self.body, self.frame, self.around = engine, body, frame, around
+        self.catches = catches or (around is not None and around.catches)
+        self.enough, self._ignores_stop = enough, ignores_stop
+        self._missing = [len(unit.waits) for unit in body.units]
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._left = len(body.units)
+        self._succeeded = 0
+        self._failures: list[Failure] = []
+        self._is_stopped = False
+        self._idle: asyncio.Future[None] | None = None
+        self._bug: BaseException | None = None
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether nothing new starts here."""
+        if self._is_stopped:
+            return True
+        if self.around is not None:
+            return self.around.is_stopping
+        return self.engine.is_stopping and not self._ignores_stop
+
+    async def run(self) -> list[Failure]:
+        """Run all units and return what failed and was not caught.
+
+        Raises:
+            Halted: Some unit was left undone, and nothing failed here.
+        """
+        for unit in self.body.units:
+            if not unit.waits:
+                self._start(unit)
+        try:
+            await self._until_idle()
+        except asyncio.CancelledError:
+            for task in self._tasks:
+                task.cancel()
+            await self._until_idle()
+            raise
+        if self._bug is not None:
+            raise self._bug
+        return self._result()
+
+    async def _until_idle(self) -> None:
+        if self._tasks:
+            self._idle = self.engine.loop.create_future()
+            await self._idle
+
+    def inside(self, body: Body, frame: Frame, *, catches: bool, enough: int | None = None) -> BodyRun:
+        """Prepare the body of something in this one."""
+        return BodyRun(self.engine, body, frame, self, catches=catches, enough=enough)
+
+    async def run_program(self) -> list[Failure]:
+        """Run a document's nodes, and its `on_error` node where they failed; return what failed.
+
+        Raises:
+            Halted: Something was left undone, and nothing failed.
+        """
+        failures = await self.run()
+        program = self.frame.program
+        handler = program.workflow.on_error
+        if failures and handler:
+            names = {"error": Record(failures[0].as_json())}
+            failures = failures + await self.run_apart(program.graph.reserved[handler], self.frame.inside(names))
+        return failures
+
+    def outputs(self) -> dict[str, object]:
+        """Return what the document returns, once it has run."""
+        return program_outputs(self.engine, self.frame)
+
+    def groups_around(self, unit: Unit) -> Sequence[Node]:
+        """Return the plain groups around a unit."""
+        return self.frame.program.graph.around.get(unit.node.id, ())
+
+    async def run_apart(self, unit: Unit, frame: Frame) -> list[Failure]:
+        """Run a node that is reserved for failures; it starts although nothing else does."""
+        body = BodyRun(self.engine, Body(self.body.owner), frame, catches=True, ignores_stop=True)
+        return await run_node(body, unit, frame)
+
+    def _result(self) -> list[Failure]:
+        if self.enough is not None:
+            if self._succeeded >= self.enough:
+                return []
+            if self._failures:
+                return self._failures
+        if self._failures:
+            return self._failures
+        if self._left:
+            raise Halted
+        return []
+
+    def _start(self, unit: Unit) -> None:
+        task = self.engine.loop.create_task(self._drive(unit))
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._bug, self._is_stopped = self._bug or task.exception(), True
+        if not self._tasks and self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    async def _drive(self, unit: Unit) -> None:
+        """Run a unit, and then the one that waited for it last; others that waited start beside it."""
+        current: Unit | None = unit
+        while current is not None:
+            if self.is_stopping:
+                return
+            try:
+                failures = await run_node(self, current, self.frame)
+            except Halted:
+                return
+            current = self._settle(current, failures)
+
+    def _settle(self, unit: Unit, failures: list[Failure]) -> Unit | None:
+        """Note how a unit ended, start what waited for it, and return one of these to go on with."""
+        if failures:
+            self._failures += failures
+            if self.enough is None:
+                self._is_stopped = True
+                if not self.catches:
+                    self.engine.is_stopping = True
+            return None
+        self._left -= 1
+        self._succeeded += 1
+        if self.enough is not None and self._succeeded == self.enough:
+            self._is_stopped = True
+            for task in self._tasks - {asyncio.current_task()}:  # type: ignore[arg-type] # it runs in a task
+                task.cancel()
+            return None
+        ready = []
+        for follower in self.body.followers[unit.index]:
+            self._missing[follower] -= 1
+            if not self._missing[follower]:
+                ready.append(self.body.units[follower])
+        for other in ready[1:]:
+            self._start(other)
+        return ready[0] if ready else None
+
+
+def program_outputs(engine: Engine, frame: Frame) -> dict[str, object]:
+    """Return what a document returns: its `outputs`, else the values of the nodes that no other one uses.
+
+    Raises:
+        ExpressionError: One of `outputs` cannot be worked out.
+    """
+    workflow, graph = frame.program.workflow, frame.program.graph
+    if workflow.outputs is not None:
+        values = values_for(engine, frame, workflow.output_uses, "")
+        return {name: evaluate(source, values) for name, source in workflow.outputs.items()}
+    return {node: engine.value_of(frame.prefix + node) for node in graph.unused()}

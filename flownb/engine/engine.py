@@ -1,0 +1,332 @@
+"""Turns a workflow into events, one after the other: what is written down first is what happened."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from flownb.engine.body import BodyRun, program_outputs
+from flownb.engine.names import Frame, Program
+from flownb.engine.results import Halted, Made, to_stored
+from flownb.errors import Failure, FlowError
+from flownb.graph import TOP
+from flownb.model import events as e
+from flownb.model.decision import Decision, Question
+from flownb.model.events import Event, RunStatus, gathered
+from flownb.model.policy import ExecutorName
+from flownb.model.state import NodeStatus, RunState
+from flownb.runtimes.base import Caller, Printed, Runtime
+from flownb.secrets import Redactor
+
+_QUIET_S = 0.05
+"""How long nothing must have happened before a run counts as waiting for people only."""
+
+
+class Journal(Protocol):
+    """Keeps events for good."""
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Write and sync events, all with one sync; raises FlowStateError where that fails."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a run needs from its host."""
+
+    journal: Journal
+    """Keeps what happened."""
+    offer: Callable[[str, Decision], Decision]
+    """Stores a decision on a key, and returns the one that stands: the first."""
+    stored: Callable[[str], Decision | None]
+    """Returns the decision that stands on a key; None: there is none."""
+    runtime: Callable[[str], Runtime]
+    """Kind of node → what carries it out."""
+    callers: Mapping[ExecutorName, Caller]
+    """Executor → where Python bodies run."""
+    redactor: Redactor
+    """Takes secrets out of what is written."""
+    secrets: Mapping[str, str]
+    """Secret → value."""
+    environment: Mapping[str, str]
+    """The process environment."""
+    ask: Callable[[Question, Mapping[str, object]], Decision | None]
+    """Takes a question with the values to show; returns an answer at once, or None: it comes through `decide`."""
+    leaves: Callable[[], bool]
+    """Called when only people are waited for; True: put the run aside."""
+    watch: Callable[[Event, RunState], None]
+    """Told of every event after it is written. Must not raise."""
+    printed: Callable[[str, Printed], None]
+    """Takes what the node of a key shows; thread-safe."""
+    cached: Callable[[str, str, float | None], e.JsonValue]
+    """Key, fingerprint, most seconds ago → the output of an earlier run; raises LookupError where there is none."""
+    clock: Callable[[], datetime]
+    """The time, in UTC."""
+    sleep: Callable[[float], Awaitable[None]]
+    """Waits some seconds."""
+    uniform: Callable[[float, float], float]
+    """Chance between two numbers."""
+
+
+class Engine:
+    """One run in one process. It owns no loop and no thread: whoever awaits `run` does.
+
+    `decide` and `cancel` may be called from any thread; everything else belongs to the loop.
+    """
+
+    def __init__(self, program: Program, state: RunState, services: Services) -> None:
+        """Prepare a run.
+
+        Args:
+            program: What is run, on which inputs.
+            state: What happened up to now; changed in place as things happen.
+            services: What the host gives.
+        """
+        self.program, self.state, self.services = program, state, services
+        self.values: dict[str, object] = {}
+        """Key → value, where it is not just the node's output."""
+        self.slots = asyncio.Semaphore(program.workflow.concurrency)
+        """Most nodes at once."""
+        self.is_stopping = False
+        """Whether nothing new starts."""
+        self.is_leaving = False
+        """Whether the run is being put aside, so that what is under way is not marked as cancelled."""
+        self.outputs: dict[str, object] | None = None
+        """What the run returned, as it was made; None while it is not completed."""
+        self.open: dict[str, asyncio.Event] = {}
+        """Key of an open question → set when somebody may have answered."""
+        self._rejected = self._cancelled = self._timed_out = False
+        self._broken: BaseException | None = None
+        self._pending: list[Event] = []
+        self._waiters: list[asyncio.Future[None]] = []
+        self._is_flushing = False
+        self._busy = self._activity = 0
+        self._left_s = program.workflow.timeout
+        self._timer: asyncio.TimerHandle | None = None
+        self._since = 0.0
+
+    # What happened.
+
+    def emit(self, event: Event) -> None:
+        """Take an event in; it is written with all others of this moment, before anyone is told."""
+        self.state.apply(event)
+        self._pending.append(event)
+        self._activity += 1
+        if not self._is_flushing:
+            self._is_flushing = True
+            # Two turns of the loop: what this event lets start says so first, and is written with the same sync.
+            self.loop.call_soon(self.loop.call_soon, self._flush)
+
+    async def commit(self) -> None:
+        """Return when all that was emitted before is written. Nothing may rely on an event before that."""
+        if self._pending:
+            waiter = self.loop.create_future()
+            self._waiters.append(waiter)
+            await waiter
+        if self._broken:
+            raise Halted
+
+    def _flush(self) -> None:
+        events, self._pending = self._pending, []
+        waiters, self._waiters = self._waiters, []
+        self._is_flushing = False
+        if not self._broken:
+            try:
+                self.services.journal.append(events)
+            except Exception as error:  # noqa: BLE001 whatever it is, the run must end and say so
+                self._broken = error
+                self.is_stopping = True
+                self._root.cancel()
+            else:
+                for event in events:
+                    self.services.watch(event, self.state)
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def complete(self, key: str, made: Made, fallback: str | None = None) -> None:
+        """Say that a node is done, with what it made."""
+        if made.gather is None:
+            stored = to_stored(made.value, self.services.redactor)
+            event = e.NodeCompleted(
+                at=self.now(), key=key, output=stored.output, reusable=stored.reusable, fallback=fallback
+            )
+            if stored.reusable:
+                self.values.pop(key, None)
+            else:
+                self.values[key] = made.value
+        else:
+            event = e.NodeCompleted(
+                at=self.now(),
+                key=key,
+                gather=made.gather,
+                count=made.count,
+                parts=dict(made.parts),
+                fallback=fallback,
+            )
+            event = self._gather(event)
+        self.emit(event)
+
+    def _gather(self, event: e.NodeCompleted) -> e.NodeCompleted:
+        """Keep a container's value where a part of it cannot be read back from the journal."""
+        whole = True
+
+        def value(key: str) -> object:
+            nonlocal whole
+            node = self.state.nodes.get(key)
+            whole = whole and (node is None or node.reusable)
+            return self.value_of(key)
+
+        together = gathered(event, value)
+        if whole:
+            return event
+        self.values[event.key] = together
+        return event.model_copy(update={"reusable": False})
+
+    def value_of(self, key: str) -> object:
+        """Return the value of a node's key; None where it has none."""
+        return self.values[key] if key in self.values else self.state.output_of(key)
+
+    def is_done(self, key: str) -> bool:
+        """Return whether a node need not run: it is done, and its value is at hand."""
+        node = self.state.nodes.get(key)
+        if node is None:
+            return False
+        if node.status is NodeStatus.COMPLETED:
+            return node.reusable or key in self.values
+        return node.status is NodeStatus.SKIPPED
+
+    def mark_cancelled(self, key: str) -> None:
+        """Say that a node was stopped, where it was under way."""
+        if not self.is_leaving and self.state.status_of(key) in (NodeStatus.RUNNING, NodeStatus.WAITING):
+            self.emit(e.NodeCancelled(at=self.now(), key=key))
+
+    def now(self) -> datetime:
+        """Return the time, in UTC."""
+        return self.services.clock()
+
+    # Who is at work.
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Mark that something other than a person is waited for; the run's time limit counts only then."""
+        self._busy += 1
+        self._activity += 1
+        if self._busy == 1 and self._left_s is not None:
+            self._since = self.loop.time()
+            self._timer = self.loop.call_later(self._left_s, self._time_over)
+        try:
+            yield
+        finally:
+            self._busy -= 1
+            if not self._busy:
+                self._stop_timer()
+                if self.open:
+                    self.watch_for_quiet()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None and self._left_s is not None:
+            self._timer.cancel()
+            self._left_s = max(0.0, self._left_s - (self.loop.time() - self._since))
+
+    def _time_over(self) -> None:
+        self._timed_out = self.is_stopping = True
+        self._root.cancel()
+
+    def watch_for_quiet(self) -> None:
+        """Look, in a moment, whether only people are waited for."""
+        self.loop.call_later(_QUIET_S, self._look_for_quiet, self._activity)
+
+    def _look_for_quiet(self, activity: int) -> None:
+        if activity == self._activity and not self._busy and not self._pending and self.open and self.services.leaves():
+            self.is_leaving = self.is_stopping = True
+            self._root.cancel()
+
+    # What others may say, from any thread.
+
+    def wake(self, key: str) -> None:
+        """Say that a question may have been answered; thread-safe."""
+        self.loop.call_soon_threadsafe(self._wake, key)
+
+    def look_for_quiet(self) -> None:
+        """Say that a question was left open; thread-safe."""
+        self.loop.call_soon_threadsafe(self.watch_for_quiet)
+
+    def _wake(self, key: str) -> None:
+        if key in self.open:
+            self.open[key].set()
+
+    def cancel(self) -> None:
+        """Stop the run; thread-safe. It ends as cancelled and can be resumed."""
+        self.loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        self._cancelled = self.is_stopping = True
+        self._root.cancel()
+
+    def reject(self) -> None:
+        """End the run as rejected, once what is under way is done."""
+        self._rejected = self.is_stopping = True
+
+    # The run.
+
+    async def run(self) -> RunStatus:
+        """Run to the end, or to where only a person can go on. Cancelling it cancels the run.
+
+        Raises:
+            FlowStateError: The journal could not be written; what it holds is what was done.
+        """
+        self.loop = asyncio.get_running_loop()
+        root = asyncio.current_task()
+        assert root is not None, "run is awaited by a task"
+        self._root = root
+        frame = Frame(self.program)
+        failures: list[Failure] = []
+        try:
+            body = BodyRun(self, self.program.graph.bodies[TOP], frame)
+            failures = await body.run_program()
+        except Halted:
+            pass
+        except asyncio.CancelledError:
+            if not (self._cancelled or self._timed_out or self.is_leaving or self._broken):
+                self._cancelled = True
+            root.uncancel()
+        self._stop_timer()
+        if self._broken:
+            raise self._broken
+        return self._finish(frame, failures)
+
+    def _finish(self, frame: Frame, failures: list[Failure]) -> RunStatus:
+        if self.is_leaving:
+            self.emit(e.RunWaiting(at=self.now()))
+        else:
+            status, outputs = RunStatus.COMPLETED, {}
+            if self._timed_out:
+                limit = self.program.workflow.timeout
+                failures = [Failure(node="", type="TimeoutError", message=f"the run took longer than {limit:g} s")]
+            if failures:
+                status = RunStatus.FAILED
+            elif self._cancelled:
+                status = RunStatus.CANCELLED
+            elif self._rejected:
+                status = RunStatus.REJECTED
+            else:
+                status, outputs, failures = self._outputs(frame)
+            self.emit(e.RunFinished(at=self.now(), status=status, outputs=outputs, failures=tuple(failures)))
+        self._flush()
+        if self._broken:
+            raise self._broken
+        return self.state.status
+
+    def _outputs(self, frame: Frame) -> tuple[RunStatus, dict[str, e.JsonValue], list[Failure]]:
+        try:
+            made = program_outputs(self, frame)
+        except FlowError as error:
+            failure = Failure(node="", type=type(error).__name__, message=error.message, hint=error.hint)
+            return RunStatus.FAILED, {}, [failure]
+        self.outputs, redactor = made, self.services.redactor
+        return RunStatus.COMPLETED, {name: to_stored(value, redactor).output for name, value in made.items()}, []

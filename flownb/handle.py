@@ -1,0 +1,215 @@
+"""A run as a person holds it: its values, its log, and a way to answer and to wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator, Mapping
+from types import MappingProxyType
+
+from pydantic import JsonValue
+
+from flownb.errors import Failure, FlowRunError, FlowStateError
+from flownb.host import Session, utc_now
+from flownb.model.decision import Action, Decision, Via
+from flownb.model.events import RunStatus
+from flownb.model.nodes import CheckpointNode
+from flownb.model.record import Record
+from flownb.model.state import NodeState, NodeStatus, RunState, state_json
+from flownb.render.diagram import mermaid
+from flownb.render.log import render_log
+from flownb.store import decisions
+from flownb.store.paths import RunPaths
+
+
+class Run:
+    """One execution of a workflow: `run["score"]` is a node's value.
+
+    It shows itself as its log. It is thread-safe. Without a process that works on it, it tells what is stored.
+    """
+
+    def __init__(self, paths: RunPaths, state: RunState, session: Session | None = None) -> None:
+        """Hold a run; use `flownb.run`, `flownb.resume` or `flownb.show`.
+
+        Args:
+            paths: Where it lives.
+            state: What became of it; changes while a session works on it.
+            session: What works on it in this process; None: nothing does.
+        """
+        self.paths = paths
+        """Where it lives."""
+        self.state = state
+        """What became of it."""
+        self.session = session
+        """What works on it in this process; None: nothing does."""
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.paths.run_id
+
+    @property
+    def workflow(self) -> str:
+        """The workflow's name."""
+        return self.paths.workflow
+
+    @property
+    def status(self) -> RunStatus:
+        """What became of it; `waiting` also while only a person's answer is missing."""
+        if self.state.status is RunStatus.RUNNING and self.state.open_questions:
+            busy = any(node.status is NodeStatus.RUNNING and node.count is None for node in list(self.state.nodes.values()))
+            if not busy:
+                return RunStatus.WAITING
+        return self.state.status
+
+    @property
+    def nodes(self) -> Mapping[str, NodeState]:
+        """Key → what became of a node, item or round; nodes that never began come last."""
+        nodes = dict(list(self.state.nodes.items()))
+        for planned in self.state.plan:
+            if not planned.inside:
+                nodes.setdefault(planned.id, NodeState(definition=planned.definition))
+        return MappingProxyType(nodes)
+
+    @property
+    def outputs(self) -> dict[str, object]:
+        """Output → value, as it was made; empty until the run is completed."""
+        if self.session is not None and self.session.outputs is not None:
+            return dict(self.session.outputs)
+        return dict(self.state.outputs)
+
+    @property
+    def decisions(self) -> Mapping[str, Decision]:
+        """Key → what was decided, by whom, when and how."""
+        return MappingProxyType(dict(self.state.decisions))
+
+    @property
+    def errors(self) -> list[Failure]:
+        """Everything that made it fail, the first first."""
+        return list(self.state.failures)
+
+    @property
+    def log(self) -> str:
+        """The execution log, as Markdown."""
+        return render_log(self.state, mermaid(self.state.plan, self.state) if self.state.plan else None)
+
+    def __getitem__(self, key: str) -> object:
+        """Return a node's value as a Python object.
+
+        Raises:
+            KeyError: There is no such node.
+            FlowStateError: It has no value (yet), or one that could not be kept after its process ended.
+        """
+        node = self.nodes[key]
+        if node.status not in (NodeStatus.COMPLETED, NodeStatus.SKIPPED) and not node.continued:
+            raise FlowStateError(f"node `{key}` of run {self.id} has no value: it is {node.status}")
+        if self.session is not None:
+            value = self.session.value_of(key)
+        elif node.reusable:
+            value = node.output
+        else:
+            hint = f"resume the run to make it again: %flow_resume {self.id}"
+            raise FlowStateError(f"the value of node `{key}` of run {self.id} was not JSON and is not kept", hint)
+        planned = {item.id: item.type for item in self.state.plan}
+        if isinstance(value, dict) and planned.get(key) == CheckpointNode.TITLE:
+            return Record(value)
+        return value
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """Return the run's state as its file holds it (interfaces.md, section 4)."""
+        return state_json(self.state)
+
+    # While it goes on.
+
+    def wait(self, timeout_s: float | None = None) -> Run:
+        """Block until the run has ended or was put aside, and return it.
+
+        In a notebook `%%flow --wait` and `await run` wait without keeping the buttons from working.
+
+        Args:
+            timeout_s: Most seconds to wait; None: for ever.
+
+        Raises:
+            TimeoutError: It still goes on.
+        """
+        if self.session is not None and not self.session.wait(timeout_s):
+            raise TimeoutError(f"run {self.id} is still {self.status} after {timeout_s} s")
+        return self
+
+    def __await__(self) -> Generator[object, None, Run]:
+        """Wait for the run's end without blocking the event loop; return the run."""
+        return self._finish().__await__()
+
+    async def _finish(self) -> Run:
+        if self.session is not None:
+            loop = asyncio.get_running_loop()
+            done = loop.create_future()
+
+            def settle() -> None:
+                if not done.done():
+                    done.set_result(None)
+
+            self.session.when_finished(lambda: loop.call_soon_threadsafe(settle))
+            await done
+        return self
+
+    def decide(self, node: str, action: str = Action.APPROVE, value: JsonValue = None, by: str = "") -> Decision:
+        """Answer an open question, and return the decision that stands: the first one.
+
+        Args:
+            node: The checkpoint's key.
+            action: `approve`, `reject` or `input`.
+            value: What is submitted with `input`.
+            by: Who decides; empty: the login name.
+
+        Raises:
+            FlowInputError: It is no answer to the question.
+        """
+        decision = Decision(action=action, input=value, by=by, at=utc_now(), via=Via.API)
+        if self.session is not None:
+            return self.session.decide(node, decision)
+        return decisions.offer(self.paths, node, decision)
+
+    def cancel(self) -> None:
+        """Stop the run. It ends as `cancelled` and can be resumed; returns at once."""
+        if self.session is not None:
+            self.session.cancel()
+
+    def raise_for_status(self) -> Run:
+        """Return the run where it completed or waits.
+
+        Raises:
+            FlowRunError: It failed, was rejected or was cancelled.
+        """
+        status = self.status
+        if status in (RunStatus.COMPLETED, RunStatus.RUNNING, RunStatus.WAITING):
+            return self
+        raise run_error(self)
+
+    def __repr__(self) -> str:
+        """Return one line: the workflow, the id and the status."""
+        return f"<Run {self.workflow} {self.id} {self.status}>"
+
+    def _repr_markdown_(self) -> str:
+        return self.log
+
+
+def run_error(run: Run) -> FlowRunError:
+    """Return the error that says how a run ended: message, node, place and what to do."""
+    go_on = f"put it right, then go on with: %flow_resume {run.id}"
+    match run.status:
+        case RunStatus.REJECTED:
+            last = [(key, decision) for key, decision in run.decisions.items() if decision.action == Action.REJECT]
+            key, decision = last[-1] if last else ("", None)
+            who = (decision.by or "nobody; the default was taken") if decision else "nobody"
+            return FlowRunError(f"run {run.id} was rejected at `{key}` by {who}", "to ask again: flownb resume --from")
+        case RunStatus.CANCELLED:
+            return FlowRunError(f"run {run.id} was cancelled", f"to go on: %flow_resume {run.id}")
+        case _:
+            first = run.errors[0] if run.errors else None
+            if first is None:
+                return FlowRunError(f"run {run.id} is {run.status}", go_on)
+            place = f"{first.place}: " if first.place else ""
+            node = f"node `{first.node}` failed: " if first.node else ""
+            more = f" (and {len(run.errors) - 1} more)" if len(run.errors) > 1 else ""
+            message = f"{place}{node}{first.type}: {first.message}{more}"
+            return FlowRunError(message, first.hint or go_on, run.errors)

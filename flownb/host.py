@@ -1,0 +1,265 @@
+"""Gives a run its thread, its loop and its services, and lets other threads talk to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+
+from flownb.engine.engine import Engine, Services
+from flownb.engine.names import Program
+from flownb.executors.base import Executor, Interrupts
+from flownb.executors.local import MainExecutor, ThreadExecutor
+from flownb.model.decision import Decision, Question, Request, Via, check_answer
+from flownb.model.events import Event, JsonValue
+from flownb.model.policy import ExecutorName
+from flownb.model.state import RunState
+from flownb.runtimes.base import Printed
+from flownb.runtimes.registry import Registry
+from flownb.secrets import Redactor
+from flownb.store import decisions
+from flownb.store.cache import find_cached
+from flownb.store.journal import Journal
+from flownb.store.paths import RunPaths
+from flownb.store.snapshot import write_snapshot
+
+
+def _no_event(_event: Event, _state: RunState) -> None:
+    """Take an event and do nothing."""
+
+
+def _no_output(_key: str, _printed: Printed) -> None:
+    """Take what a node shows and do nothing."""
+
+
+@dataclass(slots=True)
+class Hooks:
+    """What the host of a run takes part in. All but `decide` are called on the run's own thread and must not block."""
+
+    decide: Callable[[Request], Decision | None] | None = None
+    """Answers a question on the thread that serves the run; None as its answer leaves the question open."""
+    ask: Callable[[Request], None] | None = None
+    """Shows a question; the answer comes through `Session.decide`."""
+    watch: Callable[[Event, RunState], None] = _no_event
+    """Told of every event once it is stored."""
+    printed: Callable[[str, Printed], None] = _no_output
+    """Takes what the node of a key shows."""
+    quiet: Callable[[], bool] | None = None
+    """Called when only people are waited for; True: put the run aside."""
+    variables: Mapping[str, object] = field(default_factory=dict)
+    """The notebook's variables."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that is written down and ready to go on."""
+
+    paths: RunPaths
+    """Where it lives."""
+    journal: Journal
+    """Its journal, held by this process."""
+    state: RunState
+    """What happened up to now."""
+    program: Program
+    """What is run."""
+    secrets: Mapping[str, str]
+    """Secret → value."""
+    redactor: Redactor
+    """Takes them out of what is written."""
+    registry: Registry
+    """What carries out which kind of node."""
+
+
+class Session:
+    """One run under way in this process: its engine on a thread and a loop of its own.
+
+    Bodies with `executor: main` run on the thread that serves `post`. All methods are thread-safe.
+    """
+
+    def __init__(
+        self, prepared: Prepared, hooks: Hooks, post: Callable[[Callable[[], None]], None], interrupts: Interrupts
+    ) -> None:
+        """Prepare the thread.
+
+        Args:
+            prepared: The run.
+            hooks: What its host takes part in.
+            post: Gets a call to the thread that serves the run.
+            interrupts: Stops bodies on that thread.
+        """
+        self.paths, self.state, self.program = prepared.paths, prepared.state, prepared.program
+        self.main = MainExecutor(post, interrupts)
+        """Runs bodies on the serving thread; its `post` and `interrupts` may be replaced."""
+        self.error: BaseException | None = None
+        """What broke the run itself, as a full disk; None: nothing."""
+        self._journal, self._redactor, self._hooks = prepared.journal, prepared.redactor, hooks
+        self._executors: dict[ExecutorName, Executor] = {
+            ExecutorName.MAIN: self.main,
+            ExecutorName.THREAD: ThreadExecutor(),
+        }
+        self.was_interrupted = False
+        """Whether a person pressed Ctrl-C or the stop button."""
+        self._left_open: set[str] = set()
+        self._finished = threading.Event()
+        self._callbacks: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
+        self.engine = Engine(prepared.program, prepared.state, self._services(prepared))
+        self._thread = threading.Thread(target=self._work, name=f"flownb-{self.paths.run_id}", daemon=True)
+
+    def start(self) -> None:
+        """Let the run begin."""
+        self._thread.start()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has ended or was put aside, and everything of it is written."""
+        return self._finished.is_set()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Block until the run is finished; return whether it is."""
+        return self._finished.wait(timeout_s)
+
+    def when_finished(self, callback: Callable[[], None]) -> None:
+        """Have something called when the run is finished, on its own thread; at once where it is."""
+        with self._lock:
+            if not self._finished.is_set():
+                self._callbacks.append(callback)
+                return
+        callback()
+
+    def cancel(self) -> None:
+        """Stop the run; it ends as cancelled and can be resumed. Returns at once."""
+        with suppress(RuntimeError):  # its loop is closed: it has ended
+            self.engine.cancel()
+
+    def interrupt(self) -> None:
+        """Stop the run because a person pressed Ctrl-C or the stop button; fit for a signal handler."""
+        self.was_interrupted = True
+        self.cancel()
+
+    def decide(self, key: str, decision: Decision) -> Decision:
+        """Answer an open question; return the decision that stands.
+
+        Raises:
+            FlowInputError: It is no answer to the question.
+            FlowStateError: It cannot be stored.
+        """
+        question = self.state.questions.get(key)
+        checked = check_answer(question, decision) if question else decision
+        standing = decisions.offer(self.paths, key, checked, redactor=self._redactor)
+        with suppress(RuntimeError):  # its loop is closed: the decision waits for a resume
+            self.engine.wake(key)
+        return standing
+
+    def value_of(self, key: str) -> object:
+        """Return a node's value, as it was made."""
+        return self.engine.value_of(key)
+
+    @property
+    def outputs(self) -> dict[str, object] | None:
+        """Output → value, as it was made; None while the run is not completed."""
+        return self.engine.outputs
+
+    # On the run's own thread.
+
+    def _work(self) -> None:
+        try:
+            asyncio.run(self.engine.run())
+            self._write_state()
+        except BaseException as error:  # noqa: BLE001 handed to whoever asks for the run
+            self.error = error
+        for executor in self._executors.values():
+            executor.close()
+        self._journal.close()
+        with self._lock:
+            self._finished.set()
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+    def _services(self, prepared: Prepared) -> Services:
+        paths, redactor = self.paths, prepared.redactor
+        return Services(
+            journal=prepared.journal,
+            offer=partial(decisions.offer, paths, redactor=redactor),
+            stored=partial(decisions.stored, paths),
+            runtime=prepared.registry.runtime,
+            callers=self._executors,
+            redactor=redactor,
+            secrets=prepared.secrets,
+            environment=dict(os.environ),
+            ask=self._ask,
+            leaves=self._leaves,
+            watch=self._watch,
+            printed=self._hooks.printed,
+            cached=self._cached,
+            clock=utc_now,
+            sleep=asyncio.sleep,
+            uniform=random.uniform,
+        )
+
+    def _watch(self, event: Event, state: RunState) -> None:
+        self._hooks.watch(event, state)
+
+    def _cached(self, node: str, definition: str, age_s: float | None) -> JsonValue:
+        return find_cached(self.paths, node, definition, age_s, utc_now())
+
+    def _leaves(self) -> bool:
+        self._write_state()
+        if self._hooks.quiet is not None and self._hooks.quiet():
+            return True
+        return {question.key for question in self.state.open_questions} <= self._left_open
+
+    def _write_state(self) -> None:
+        write_snapshot(self.paths, self.state, redactor=self._redactor)
+
+    def _ask(self, question: Question, values: Mapping[str, object]) -> Decision | None:
+        request = Request(question, values, partial(self._is_settled, question))
+        if self._hooks.ask is not None:
+            self._hooks.ask(request)
+        elif self._hooks.decide is None:
+            return default_decision(question)
+        else:
+            self.main.post(partial(self._ask_serving, request))
+        return None
+
+    def _ask_serving(self, request: Request) -> None:
+        """Let `decide` answer, on the thread that serves the run."""
+        assert self._hooks.decide is not None, "asked for only then"
+        if request.is_settled():
+            return
+        try:
+            decision = self._hooks.decide(request)
+            if decision is not None:
+                stamped = decision if decision.at else decision.model_copy(update={"at": utc_now()})
+                self.decide(request.node, stamped)
+                return
+        except Exception as error:  # noqa: BLE001 a stranger's function
+            self.error = error
+            self.cancel()
+            return
+        self._left_open.add(request.node)
+        with suppress(RuntimeError):
+            self.engine.look_for_quiet()
+
+    def _is_settled(self, question: Question) -> bool:
+        if self.is_finished or question.key in self.state.decisions:
+            return True
+        over = question.deadline is not None and utc_now() >= question.deadline
+        return over or decisions.stored(self.paths, question.key) is not None
+
+
+def default_decision(question: Question) -> Decision:
+    """Return what is taken where no one can answer."""
+    return Decision(action=question.default, at=utc_now(), via=Via.DEFAULT)
+
+
+def utc_now() -> datetime:
+    """Return the time, in UTC."""
+    return datetime.now(UTC)

@@ -1,0 +1,217 @@
+"""Makes a run ready to go: finds its document, binds its inputs, writes its beginning down."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from pydantic import SecretStr
+from pydantic_core import to_jsonable_python
+
+from flownb.engine.names import Program
+from flownb.errors import FlowInputError, FlowStateError
+from flownb.fingerprints import definition_of, fingerprints
+from flownb.graph import build_graph, plan_nodes
+from flownb.host import Prepared, utc_now
+from flownb.model import events as e
+from flownb.model.events import RunStatus
+from flownb.model.record import Record
+from flownb.model.state import RunState
+from flownb.model.workflow import Workflow, bind_inputs
+from flownb.parse.notebook import parse_notebook
+from flownb.parse.workflow import parse_workflow
+from flownb.resuming import ResumePlan, plan_resume
+from flownb.runtimes.registry import Registry, load_registry
+from flownb.secrets import Redactor, find_secrets
+from flownb.store.decisions import withdraw
+from flownb.store.files import write_atomically
+from flownb.store.journal import Journal, fold, read_journal
+from flownb.store.paths import RunPaths, check_run_id, create_run, new_run_id
+from flownb.store.snapshot import write_snapshot
+
+STATE_FOLDER: Final = ".flownb"
+"""The state folder's name, beside the document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a run finds around it, besides its text and inputs."""
+
+    state_dir: Path | None = None
+    """The state folder; None: `.flownb` beside the document."""
+    folder: Path | None = None
+    """Where relative paths start; None: the document's folder, else the working directory."""
+    ask_secret: Callable[[str], str] | None = None
+    """Asks for a secret without echo; None: no one can answer."""
+    variables: Mapping[str, object] = field(default_factory=dict)
+    """The notebook's variables."""
+    registry: Registry | None = None
+    """Kinds of node and what carries them out; None: flownb's own and the plug-ins'."""
+    transform: Callable[[str], str] | None = None
+    """IPython's cell transformer for python bodies; None outside notebooks."""
+
+    def kinds(self) -> Registry:
+        """Return the registry."""
+        return self.registry or load_registry()
+
+
+def load(document: Workflow | str | Path, around: Around | None = None) -> Workflow:
+    """Return a workflow: as it is, or read from a `.flow.md` or a notebook (`nb.ipynb`, `nb.ipynb#name`).
+
+    Raises:
+        FlowInputError: There is no such file, or it is no text.
+        FlowSyntaxError: It is no workflow.
+    """
+    if isinstance(document, Workflow):
+        return document
+    name = str(document)
+    path, _, part = name.partition("#")
+    if path.endswith(".ipynb"):
+        return parse_notebook(Path(path), part or None)
+    return parse_workflow(read_text(Path(name)), path=Path(name), source=name, kinds=(around or Around()).kinds().kinds)
+
+
+def read_text(path: Path) -> str:
+    """Return a document's text.
+
+    Raises:
+        FlowInputError: There is no such file, or it is no UTF-8.
+    """
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise FlowInputError(f"there is no file {path}", "give the path of a .flow.md or a notebook") from None
+    except UnicodeDecodeError as error:
+        raise FlowInputError(f"{path} is no UTF-8 text: {error}", "save it as UTF-8") from None
+    except OSError as error:
+        raise FlowInputError(f"cannot read {path}: {error.strerror}") from None
+
+
+def state_root(workflow: Workflow, around: Around) -> Path:
+    """Return the folder that holds a workflow's runs."""
+    if around.state_dir is not None:
+        return Path(around.state_dir)
+    return (workflow.path.parent if workflow.path else Path.cwd()) / STATE_FOLDER
+
+
+def prepare_new(
+    workflow: Workflow, inputs: Mapping[str, object], around: Around, run_id: str | None = None
+) -> Prepared:
+    """Write down the beginning of a new run.
+
+    Raises:
+        FlowInputError: Inputs or secrets are missing, unknown or of the wrong type, or the run id is none.
+        FlowStateError: The run exists, or nothing can be written.
+    """
+    bound = bind_inputs(workflow, inputs)
+    secrets = _secrets(workflow, around)
+    redactor = Redactor(secrets.values())
+    if run_id is not None:
+        check_run_id(run_id)
+    now = utc_now()
+    root = state_root(workflow, around)
+    paths = create_run(root, workflow.name, run_id or new_run_id(now, random.choice))
+    write_atomically(paths.source, workflow.text.encode("utf-8"))
+    program = _program(workflow, bound, around)
+    journal = Journal.create(paths, redactor=redactor)
+    started = e.RunStarted(
+        at=now,
+        run_id=paths.run_id,
+        workflow=workflow.name,
+        inputs=to_jsonable_python(bound),
+        secrets=tuple(secrets),
+        definition=definition_of(workflow.text),
+        document=_document(workflow, root),
+    )
+    state = RunState()
+    _begin(journal, state, started, program)
+    write_snapshot(paths, state, redactor=redactor)
+    return Prepared(paths, journal, state, program, secrets, redactor, around.kinds())
+
+
+def prepare_resume(
+    paths: RunPaths, workflow: Workflow, inputs: Mapping[str, object], around: Around, start: str | None = None
+) -> tuple[Prepared, ResumePlan]:
+    """Write down that a run goes on, and say what it will do.
+
+    Args:
+        paths: The run.
+        workflow: Its text, as it is to be run now.
+        inputs: Inputs that change; the others stay as they were.
+        around: What the run finds around it.
+        start: The node from which on everything runs again; None: only what changed.
+
+    Raises:
+        FlowInputError: Inputs or secrets are missing, unknown or of the wrong type.
+        FlowStateError: Someone holds the run, it has ended, or it cannot be read or written.
+    """
+    secrets = _secrets(workflow, around)
+    redactor = Redactor(secrets.values())
+    journal = Journal.open_for_append(paths, redactor=redactor)
+    try:
+        state = fold(read_journal(paths.journal))
+        _check_open(state, start)
+        known = {name: value for name, value in state.inputs.items() if name in workflow.inputs}
+        bound = bind_inputs(workflow, known | dict(inputs))
+        program = _program(workflow, bound, around)
+        plan = plan_resume(program.graph, program.fingerprints, state, start)
+        withdraw(paths, plan.forget)
+        write_atomically(paths.source, workflow.text.encode("utf-8"))
+        resumed = e.RunResumed(
+            at=utc_now(),
+            inputs=to_jsonable_python(bound),
+            definition=definition_of(workflow.text),
+            forget=plan.forget,
+        )
+        _begin(journal, state, resumed, program)
+    except BaseException:
+        journal.close()
+        raise
+    return Prepared(paths, journal, state, program, secrets, redactor, around.kinds()), plan
+
+
+def _check_open(state: RunState, start: str | None) -> None:
+    if state.started_at is None:
+        raise FlowStateError("the run died before it began", "start it anew")
+    if state.status in (RunStatus.COMPLETED, RunStatus.REJECTED) and start is None:
+        raise FlowStateError(
+            f"run {state.run_id} is {state.status}: there is nothing to resume",
+            "to run a node and all below it again: `--from NODE`",
+        )
+
+
+def _begin(journal: Journal, state: RunState, first: e.RunStarted | e.RunResumed, program: Program) -> None:
+    planned = e.Planned(at=first.at, nodes=plan_nodes(program.graph, program.fingerprints))
+    for event in journal.append([first, planned]):
+        state.apply(event)
+
+
+def _program(workflow: Workflow, bound: Mapping[str, object], around: Around) -> Program:
+    graph = build_graph(workflow)
+    folder = around.folder or (workflow.path.parent if workflow.path else Path.cwd())
+    prints = fingerprints(graph, to_jsonable_python(dict(bound)))
+    return Program(workflow, graph, Record(bound), prints, folder, around.variables)
+
+
+def _secrets(workflow: Workflow, around: Around) -> dict[str, str]:
+    found: dict[str, SecretStr] = find_secrets(_secret_names(workflow), os.environ, around.ask_secret)
+    return {name: value.get_secret_value() for name, value in found.items()}
+
+
+def _secret_names(workflow: Workflow) -> dict[str, None]:
+    """Return the secrets that a workflow and its sub-flows name, each once."""
+    names = dict.fromkeys(workflow.secrets)
+    for other in workflow.subflows.values():
+        names |= _secret_names(other)
+    return names
+
+
+def _document(workflow: Workflow, root: Path) -> str | None:
+    """Return a document's path as the state names it: relative to the folder that holds the state folder."""
+    if workflow.path is None:
+        return None
+    return os.path.relpath(workflow.path.resolve(), root.resolve().parent)
