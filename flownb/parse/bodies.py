@@ -1,0 +1,81 @@
+"""Whether a `json` or `yaml` body is data, with something simple in the place of its templates."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from jinja2 import Environment, TemplateSyntaxError
+
+from flownb.codes import Code
+from flownb.parse.source import Problems
+from flownb.parse.yaml_values import MAX_CHARACTERS, Value, YamlError, load_yaml
+
+_STAND_IN: Final = '""'
+"""What stands for a value: a text may be a key as well."""
+
+
+def check_json(text: str, body: Value, problems: Problems) -> None:
+    """Report the first place that is no JSON."""
+    plain = _without_templates(text)
+    if plain is None:
+        return
+    try:
+        json.loads(plain)
+    except json.JSONDecodeError as error:
+        message = error.msg[:1].lower() + error.msg[1:]
+        where = body.place(error.lineno, error.colno)
+        problems.error(Code.BAD_DATA, f"this is not JSON: {message}", where, _hint(plain, error))
+    except (RecursionError, ValueError) as error:
+        what = "it is nested too deeply" if isinstance(error, RecursionError) else "a number in it is too long"
+        problems.error(Code.BAD_DATA, f"this is not JSON that can be read: {what}", body.span)
+
+
+def check_yaml(text: str, body: Value, problems: Problems) -> None:
+    """Report the first place that is no YAML."""
+    plain = _without_templates(text)
+    if plain is None or len(plain) > MAX_CHARACTERS:  # As large as that it is looked at when it runs.
+        return
+    try:
+        load_yaml(plain.split("\n"), lambda line, column, length: body.place(line + 1, column + 1, length))
+    except YamlError as error:
+        code = error.code if error.code in {Code.DUPLICATE_KEY, Code.YAML_TAG} else Code.BAD_DATA
+        problems.error(code, error.message, error.span, error.hint)
+
+
+def _hint(text: str, error: json.JSONDecodeError) -> str:
+    """Return what to write instead, for the mistakes that are made most."""
+    rest = text[error.pos : error.pos + 1]
+    if rest == "'":
+        return 'JSON takes double quotes: "…"'
+    before = text[: error.pos].rstrip()
+    if before.endswith(",") and rest in {"}", "]"}:
+        return "take the comma before it away"
+    if "delimiter" in error.msg:
+        return "put a comma between the entries" if "','" in error.msg else 'write `"key": value`'
+    if rest.isalpha():
+        return "put text in double quotes; JSON knows `true`, `false` and `null`"
+    return "write the data in it" if not text.strip() else ""
+
+
+def _without_templates(text: str) -> str | None:
+    """Return a text with `""` for each `{{ … }}`, lines and columns kept; None where blocks decide what is in it."""
+    if "{{" not in text and "{%" not in text and "{#" not in text:
+        return text
+    parts: list[str] = []
+    inside = False
+    try:
+        for _, token, value in Environment(autoescape=True, keep_trailing_newline=True).lexer.tokeniter(text, None):
+            if token in {"block_begin", "raw_begin"}:
+                return None
+            if token == "variable_begin":  # noqa: S105 a token of Jinja's
+                inside = True
+                parts.append(_STAND_IN.ljust(len(value)))
+            elif token == "data" and not inside:  # noqa: S105 a token of Jinja's
+                parts.append(value)
+            else:
+                parts.append("".join(letter if letter == "\n" else " " for letter in value))
+                inside = inside and token != "variable_end"  # noqa: S105 a token of Jinja's
+    except TemplateSyntaxError:
+        return None
+    return "".join(parts)

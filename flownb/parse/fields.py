@@ -1,0 +1,357 @@
+"""The values of properties to what the models hold, with a message for each that does not fit."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, TypeVar
+
+from pydantic import JsonValue, ValidationError
+from pydantic_core import ErrorDetails
+
+from flownb.codes import Code
+from flownb.expressions import RESERVED_NAMES
+from flownb.model.nodes import Foreach, Leaf, Loop, Parallel, Rate
+from flownb.model.policy import Policy, Retry, parse_duration
+from flownb.model.types import TypeNotationError, check_type
+from flownb.parse.drafts import Draft, known_values
+from flownb.parse.keys import FOREACH_KEYS, LOOP_KEYS, POLICY_KEYS, REPEATS
+from flownb.parse.nearest import did_you_mean
+from flownb.parse.source import Problems, shortened
+from flownb.parse.yaml_values import Value
+
+_WANTED: Final[Mapping[str, str]] = {
+    "needs": "an id or a list of ids",
+    "retry": "a count, as `retry: 3`, or {max, backoff, base, cap, jitter, on}",
+    "retry.max": "a whole number from 0 up",
+    "retry.on": "a list of error class names, HTTP statuses and `timeout`",
+    "fallback": "the id of a node",
+    "on_error": "the id of a node",
+    "continue_on_error": "true or false",
+    "once": "true or false",
+    "cache": "true, false or a duration, as `1h`",
+    "concurrency": "a whole number of at least 1",
+    "max": "a whole number of at least 1",
+    "wait": "`all`, `any` or a whole number of at least 1",
+    "as": "a name",
+    "cwd": "text",
+    "env": "name → text",
+    "path": "the path of a document, as text",
+    "inputs": "name → value",
+    "show": "an expression or a list of expressions",
+    "version": "text",
+    "description": "text",
+    "allow_paths": "a list of folders",
+    "secrets": "a list of names",
+}
+"""Property → what it takes, where pydantic's own words would not do."""
+Repeat = TypeVar("Repeat", Foreach, Loop)
+_DURATIONS: Final = frozenset({"timeout", "delay", "every", "cache", "base", "cap"})
+_RATE: Final = re.compile(r"\s*([1-9][0-9]{0,8})\s*/\s*(\S.*)")
+_QUOTED: Final = re.compile(r"'([^']*)'")
+
+
+def fill_fields(draft: Draft, defaults: Policy, problems: Problems) -> None:
+    """Understand a draft's properties: its policy, what makes it repeat, and what only its kind has.
+
+    Args:
+        draft: The draft; it is changed.
+        defaults: The document's `defaults`, for leaves that say nothing themselves.
+        problems: Where values that do not fit are reported.
+    """
+    values = _not_null(known_values(draft), problems)
+    texts = {key: expression(key, value, problems) for key, value in values.items() if key in ("when", "collect", *REPEATS)}
+    policy: dict[str, object] = {key: value.data for key, value in values.items() if key in POLICY_KEYS and key != "when"}
+    if texts.get("when"):
+        policy["when"] = texts["when"]
+    draft.policy = _with_defaults(draft, _policy(policy, values, problems), defaults)
+    _check_repeat(draft, problems)
+    draft.repeat = _repeat(draft, values, texts, problems)
+    _own(draft, values, problems)
+
+
+def _not_null(values: Mapping[str, Value], problems: Problems) -> dict[str, Value]:
+    kept = {}
+    for key, value in values.items():
+        if value.data is None:
+            wanted = f"write {_WANTED[key]}" if key in _WANTED else "write a value behind the colon, or take the line away"
+            problems.error(Code.BAD_VALUE, f"'{key}' has no value", value.span, wanted)
+        else:
+            kept[key] = value
+    return kept
+
+
+def expression(key: str, value: Value, problems: Problems) -> str | None:
+    """Return the bare expression that a value is; None where it is none, which is reported.
+
+    YAML reads `true`, `3` and `[a, b]` as data; as an expression they are what is written there.
+    """
+    text = value.data if isinstance(value.data, str) else value.raw
+    if not text.strip():
+        what = f"'{key}' must be an expression, not {_shown(value)}"
+        problems.error(Code.BAD_VALUE, what, value.span, "write it on one line, as `a.ready` or `[a, b]`")
+        return None
+    stripped = text.strip()
+    if stripped.startswith("{{") and stripped.endswith("}}"):
+        what = f"'{key}' is an expression: it stands without braces"
+        problems.error(Code.EXPRESSION_BRACES, what, value.span, f"write `{key}: {shortened(stripped[2:-2])}`")
+        return None
+    return text
+
+
+def _policy(data: Mapping[str, object], values: Mapping[str, Value], problems: Problems) -> Policy:
+    """Return the policy that is left when what does not fit is taken out."""
+    try:
+        return Policy.model_validate(data) if data else Policy()
+    except ValidationError as error:
+        bad = explain(error, values, problems, {"retry": Retry.model_fields})
+        return _policy({key: value for key, value in data.items() if key not in bad}, values, problems)
+
+
+def _with_defaults(draft: Draft, policy: Policy, defaults: Policy) -> Policy:
+    """Return a leaf's policy with the document's defaults; a checkpoint's timeout is a person's time, so it takes none."""
+    if not draft.is_leaf or draft.title == "checkpoint":
+        return policy
+    missing = {
+        key: value
+        for key in ("retry", "timeout", "executor")
+        if key not in draft.properties and (value := getattr(defaults, key)) is not None
+    }
+    return policy.model_copy(update=missing) if missing else policy
+
+
+def _check_repeat(draft: Draft, problems: Problems) -> None:
+    """Report what repeats twice, and properties of a repetition that is not there."""
+    repeats = [key for key in REPEATS if key in draft.properties]
+    if len(repeats) > 1:
+        what = f"'{repeats[0]}' and '{repeats[1]}' stand on one node"
+        hint = "put the one on a group, and the other on a node or group in it"
+        problems.error(Code.TWO_REPEATS, what, draft.properties[repeats[1]].key_span, hint)
+        return
+    for keys, wanted, code, hint in (
+        (FOREACH_KEYS, ("foreach",), Code.NEEDS_FOREACH, "add `foreach: …`, or take it away"),
+        (LOOP_KEYS, ("until", "while"), Code.NEEDS_LOOP, "add `until: …` or `while: …`, or take it away"),
+    ):
+        if not set(wanted).isdisjoint(repeats):
+            continue
+        for key in sorted(keys & draft.properties.keys()):
+            what = f"'{key}' belongs to {' or '.join(f'`{word}`' for word in wanted)}, which this node does not have"
+            problems.error(code, what, draft.properties[key].key_span, hint)
+
+
+def _repeat(
+    draft: Draft, values: Mapping[str, Value], texts: Mapping[str, str | None], problems: Problems
+) -> Foreach | Loop | None:
+    repeat = draft.repeats
+    text = texts.get(repeat) if repeat else None
+    if repeat is None or not text:
+        return None
+    if repeat == "foreach":
+        return _valid(
+            Foreach,
+            {
+                "items": text,
+                "as_name": _item_name(values.get("as"), problems),
+                "collect": texts.get("collect"),
+                "concurrency": _data(values, "concurrency"),
+                "rate": _rate(values.get("rate"), problems),
+            },
+            values,
+            problems,
+        )
+    data = {"condition": text, "until": repeat == "until", "max": _data(values, "max"), "every": _data(values, "every")}
+    return _valid(Loop, data, values, problems)
+
+
+def _valid(
+    model: type[Repeat], data: Mapping[str, object], values: Mapping[str, Value], problems: Problems
+) -> Repeat | None:
+    given = {key: value for key, value in data.items() if value is not None}
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        explain(error, values, problems)
+        return None
+
+
+def _data(values: Mapping[str, Value], key: str) -> JsonValue:
+    return values[key].data if key in values else None
+
+
+def _item_name(value: Value | None, problems: Problems) -> str | None:
+    if value is None:
+        return None
+    name = value.data
+    if isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name) and (
+        name not in RESERVED_NAMES or name == "item"
+    ):
+        return name
+    why = "flownb means something else by it" if name in RESERVED_NAMES else "it is no identifier"
+    what = f"{_shown(value)} cannot be an item's name: {why}"
+    problems.error(Code.AS_NAME, what, value.span, "write a name of letters, digits and `_`, as `as: article`")
+    return None
+
+
+def _rate(value: Value | None, problems: Problems) -> Rate | None:
+    if value is None:
+        return None
+    match = _RATE.fullmatch(value.data) if isinstance(value.data, str) else None
+    hint = "write `N/duration`, as `10/1m`"
+    if match is None:
+        problems.error(Code.BAD_VALUE, f"'rate' must be a count and a duration, not {_shown(value)}", value.span, hint)
+        return None
+    try:
+        return Rate(count=int(match[1]), period=parse_duration(match[2]))
+    except ValueError:
+        problems.error(Code.BAD_DURATION, f"'rate' has no duration in {shortened(match[2])!r}", value.span, hint)
+        return None
+
+
+def _own(draft: Draft, values: Mapping[str, Value], problems: Problems) -> None:
+    """Understand the properties that only the draft's kind has."""
+    model: type[Leaf | Parallel] | None = Parallel if draft.title == "parallel" else draft.kind
+    if model is None:
+        return
+    fields = model.model_fields
+    given: dict[str, object] = {key: value.data for key, value in values.items() if key in fields and key not in _TAKEN}
+    expressions = draft.kind.EXPRESSIONS if draft.kind else frozenset()
+    for key in expressions & given.keys():
+        given[key] = _expressions(key, values[key], problems)
+    if draft.title == "checkpoint" and "input" in given and given["input"] != "text":
+        check_notation(values["input"], problems)
+    missing = [key for key, info in fields.items() if info.is_required() and key not in (*_TAKEN, *draft.properties)]
+    for key in missing:
+        what = f"node '{draft.id}' is of type {draft.title} and has no '{key}'"
+        problems.error(Code.MISSING_PROPERTY, what, draft.name.span, f"add `- {key}: …` ({_WANTED.get(key, 'a value')})")
+    if given:
+        draft.own = _checked(model, given, values, problems)
+
+
+_TAKEN: Final = frozenset({"id", "heading", "span", "policy", "repeat", "spans", "uses", "body", "children"})
+
+
+def _checked(
+    model: type[Leaf | Parallel], given: dict[str, object], values: Mapping[str, Value], problems: Problems
+) -> dict[str, object]:
+    """Return those of the given values that fit, as the model holds them."""
+    required = {"id": "x", "heading": "", "span": next(iter(values.values())).span}
+    try:
+        made = model.model_validate(required | given)
+    except ValidationError as error:
+        bad = explain(error, values, problems)
+        left = {key: value for key, value in given.items() if key not in bad}
+        return _checked(model, left, values, problems) if left and len(left) < len(given) else {}
+    return {key: getattr(made, key) for key in given}
+
+
+def _expressions(key: str, value: Value, problems: Problems) -> object:
+    """Return one expression or a list of them, as texts."""
+    if isinstance(value.data, list):
+        return [expression(key, part, problems) or "" for part in value.parts.values()]
+    return expression(key, value, problems) or ""
+
+
+def check_notation(value: Value, problems: Problems) -> None:
+    """Report a type that is not written as format.md 6 says."""
+    try:
+        check_type(value.data)
+    except TypeNotationError as error:
+        message, _, hint = str(error).partition("\n")
+        problems.error(Code.BAD_TYPE, message, value.span, hint.removeprefix("hint: "))
+
+
+def explain(
+    error: ValidationError,
+    values: Mapping[str, Value],
+    problems: Problems,
+    known: Mapping[str, Iterable[str]] | None = None,
+) -> set[str]:
+    """Report what pydantic found, once for each value; return the properties concerned.
+
+    Args:
+        error: What pydantic found.
+        values: The values that it looked at.
+        problems: Where to report.
+        known: Property → the keys that its mapping may have, for the nearest match.
+    """
+    seen: set[tuple[str, ...]] = set()
+    bad: set[str] = set()
+    for detail in error.errors(include_url=False):
+        names = {"as_name": "as", "items": "foreach"}
+        key = names.get(str(detail["loc"][0]), str(detail["loc"][0])) if detail["loc"] else ""
+        bad.add(str(detail["loc"][0]) if detail["loc"] else "")
+        value = values.get(key)
+        if value is None:
+            continue
+        path = _path(value, detail["loc"][1:])
+        place = (key, *map(str, path))
+        if place in seen or any(place[:length] in seen for length in range(1, len(place))):
+            continue
+        seen.add(place)
+        _report(key, value, path, detail, problems, (known or {}).get(key, ()))
+    return bad
+
+
+def _path(value: Value, loc: Sequence[int | str]) -> list[int | str]:
+    """Return that part of pydantic's path which leads through the text; the rest names branches of a union."""
+    path: list[int | str] = []
+    for step in loc:
+        if step in value.parts:
+            path.append(step)
+            value = value.parts[step]
+    return path
+
+
+def _report(
+    key: str, whole: Value, path: Sequence[int | str], detail: ErrorDetails, problems: Problems, known: Iterable[str]
+) -> None:
+    """Report one value that does not fit."""
+    value = whole.at(path)
+    label = ".".join([key, *(str(step) for step in path if isinstance(step, str))])
+    if detail["type"] == "extra_forbidden" and path:
+        name = str(path[-1])
+        span = whole.at(path[:-1]).keys.get(name, value.span)
+        hint = did_you_mean(name, known, f"known are {', '.join(known)}")
+        problems.error(Code.UNKNOWN_KEY, f"'{key}' has no '{shortened(name, 30)}'", span, hint)
+        return
+    last = label.rsplit(".", 1)[-1]
+    message = detail["msg"].removeprefix("Value error, ")
+    if last in _DURATIONS and (label != "cache" or isinstance(value.data, str)) and not isinstance(value.data, dict | list):
+        _, _, hint = message.partition(": ")
+        if detail["type"] == "greater_than":
+            problems.error(Code.BAD_DURATION, f"'{label}' must be longer than 0, not {_shown(value)}", value.span, "write a time, as `30s`")
+            return
+        hint = hint if hint.startswith("write a duration") else "write a duration as `500ms`, `90s`, `5m`, `1h30m`, `2d` or `PT5M`"
+        if isinstance(value.data, int | float) and not isinstance(value.data, bool):
+            hint = f"say which unit: `{last}: {value.data}s` or `{last}: {value.data}m`"
+        problems.error(Code.BAD_DURATION, f"'{label}' must be a duration, not {_shown(value)}", value.span, hint)
+        return
+    choices = _QUOTED.findall(str(detail.get("ctx", {}).get("expected", "")))
+    if choices and label not in _WANTED:
+        wanted = f"one of {', '.join(choices)}"
+        problems.error(Code.BAD_VALUE, f"'{label}' must be {wanted}, not {_shown(value)}", value.span, did_you_mean(str(value.data), choices))
+        return
+    wanted = _WANTED.get(label) or _WANTED.get(key) or ""
+    hint = did_you_mean(str(value.data), choices) if choices else ""
+    if not wanted and detail["type"] == "string_type":
+        wanted, hint = "text", "put it in quotes"
+    said = f"'{label}' must be {wanted}, not {_shown(value)}" if wanted else f"'{label}' does not fit: {message}"
+    problems.error(Code.BAD_VALUE, said, value.span, hint)
+
+
+def _shown(value: Value) -> str:
+    """Return a value as a message shows it."""
+    match value.data:
+        case None:
+            return "nothing"
+        case bool():
+            return str(value.data).lower()
+        case str():
+            return f"'{shortened(value.data, 40)}'"
+        case list():
+            return f"the list {shortened(value.raw, 40)}" if value.raw else "a list"
+        case dict():
+            return f"the mapping {shortened(value.raw, 40)}" if value.raw else "a mapping"
+        case _:
+            return shortened(value.raw or str(value.data), 40)

@@ -1,0 +1,175 @@
+"""Property lists and property fences to keys and values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+
+from flownb.codes import Code
+from flownb.parse.nearest import nearest
+from flownb.parse.sections import BulletList, Fence, Item
+from flownb.parse.source import Problems, Source, shortened
+from flownb.parse.yaml_values import Value, YamlError, braces_error, load_yaml, quick_value
+from flownb.spans import Span
+
+_KEY: Final = re.compile(
+    r"(?P<open>[*_`\"']{0,3})(?P<key>[^\W\d][\w-]*?)(?P<close>[*_`\"']{0,3})[ \t]*:(?=(?P<gap>[ \t]|$)?)"
+)
+_DATA_FENCES: Final = frozenset({"yaml", "json"})
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """One `key: value`."""
+
+    key: str
+    """The key as the format writes it, with `_`."""
+    key_span: Span
+    """Where the key stands."""
+    value: Value | None
+    """The value; None where it cannot be read, which has been reported."""
+    is_fenced: bool = False
+    """Whether a fence gives it."""
+
+
+def canonical(key: str) -> str:
+    """Return a key with `_` for `-`."""
+    return key.replace("-", "_")
+
+
+def is_property_list(block: BulletList, source: Source, known: Collection[str], *, in_node: bool) -> bool:
+    """Return whether a list's first item reads `known-key: …` or nearly so (format.md 1.7).
+
+    Args:
+        block: The list.
+        source: The document.
+        known: Every property of any kind.
+        in_node: Whether the section has a body: only there is `Retry:` a mistyped key, elsewhere it is prose.
+    """
+    item = block.items[0]
+    match = _KEY.match(source.lines[item.line], item.column)
+    if match is None:
+        return False
+    key = canonical(match["key"])
+    if key in known:
+        return True
+    if match["gap"] is None or (key != key.lower() and not in_node):
+        return False
+    return nearest(key, known) is not None
+
+
+def read_list(block: BulletList, source: Source, problems: Problems) -> list[Property]:
+    """Return the properties that a list gives; every item must be one `key: value`."""
+    found: list[Property] = []
+    for item in block.items:
+        try:
+            read = _read_item(item, source)
+        except YamlError as error:
+            problems.error(error.code, error.message, error.span, error.hint)
+            key = _KEY.match(source.lines[item.line], item.column)
+            read = Property(canonical(key["key"]), _key_span(key, item, source), None) if key else None
+        if read:
+            found.append(read)
+    return found
+
+
+def read_fence(fence: Fence, source: Source, problems: Problems) -> Property:
+    """Return the property that a fence with a second word gives."""
+    first, second = fence.words[:2]
+    column = source.lines[fence.line].find(second, fence.info_column + len(first))
+    key_span = source.span(fence.line, column, len(second))
+    if first not in _DATA_FENCES:
+        return Property(canonical(second), key_span, fence_value(fence, source), is_fenced=True)
+    try:
+        value = load_yaml(
+            fence.body.split("\n"),
+            lambda line, at, length: source.span(fence.line + 1 + line, fence.indent + at, length),
+        )
+    except YamlError as error:
+        problems.error(error.code, error.message, error.span, error.hint)
+        return Property(canonical(second), key_span, None, is_fenced=True)
+    return Property(canonical(second), key_span, value, is_fenced=True)
+
+
+def fence_value(fence: Fence, source: Source) -> Value:
+    """Return a fence's text as a value."""
+    start = source.span(fence.line + 1, fence.indent, len(fence.content.split("\n", 1)[0]))
+    return Value(fence.body, start, "", start, fence.indent)
+
+
+def _key_span(match: re.Match[str], item: Item, source: Source) -> Span:
+    return source.span(item.line, match.start("key"), len(match["key"]))
+
+
+def _read_item(item: Item, source: Source) -> Property:
+    """Return the property of one item.
+
+    Raises:
+        YamlError: The item is not one `key: value`.
+    """
+    line = source.lines[item.line]
+    match = _KEY.match(line, item.column)
+    where = source.span(item.line, item.column, len(line) - item.column)
+    if match is None or match["gap"] is None or match["open"]:
+        raise _item_error(match, line[item.column :], where)
+    end = item.end
+    while end > item.line + 1 and not source.lines[end - 1].strip():
+        end -= 1
+    key_span = _key_span(match, item, source)
+    rest = line[match.end() :]
+    text = rest.strip()
+    column = match.end() + len(rest) - len(rest.lstrip())
+    if text.startswith("{{"):
+        raise braces_error(source.span(item.line, column, len(text)))
+    if end == item.line + 1:
+        quick = quick_value(text, source.span, item.line, column)
+        if quick:
+            return Property(canonical(match["key"]), key_span, quick)
+    return Property(canonical(match["key"]), key_span, _yaml_item(item, end, match["key"], source))
+
+
+def _item_error(match: re.Match[str] | None, text: str, where: Span) -> YamlError:
+    shown = shortened(text, 40)
+    if match is None:
+        hint = "write `key: value`, or put prose below the list, with an empty line between"
+    elif match["open"]:
+        hint = f"write the key plainly: `{match['key']}: …`"
+    else:
+        hint = f"put a space behind the colon: `{match['key']}: {shortened(text[text.find(':') + 1 :], 30)}`"
+    return YamlError(
+        Code.PROPERTY_ITEM, f"'{shown}' is no property: every item of this list must be `key: value`", where, hint
+    )
+
+
+def _yaml_item(item: Item, end: int, key: str, source: Source) -> Value:
+    """Return the value of an item that only ruamel.yaml can read."""
+    lines = [" " * item.column + source.lines[item.line][item.column :]]
+    shifts = [0]
+    for line in source.lines[item.line + 1 : end]:
+        body = line.lstrip(" \t")
+        indent = line[: len(line) - len(body)].expandtabs(4)
+        lines.append(indent + body)
+        shifts.append(len(indent) + len(body) - len(line))
+
+    def locate(line: int, column: int, length: int) -> Span:
+        shift = shifts[line] if line < len(shifts) else 0
+        return source.span(item.line + line, max(0, column - shift), length)
+
+    for number, text in enumerate(lines[1:], 1):
+        if text.lstrip().startswith(("```", "~~~")):
+            raise YamlError(
+                Code.PROPERTY_ITEM,
+                f"a fence stands inside the property '{key}'",
+                locate(number, len(text) - len(text.lstrip()), 3),
+                "begin the fence at the start of a line, below the list",
+            )
+    whole = load_yaml(lines, locate)
+    if len(whole.keys) > 1:
+        second = list(whole.keys.items())[1]
+        message = f"'{shortened(second[0])}' stands in the item of '{key}'"
+        raise YamlError(Code.PROPERTY_ITEM, message, second[1], "begin each property with `- `, in one column")
+    if not whole.keys:
+        raise YamlError(Code.PROPERTY_ITEM, f"'{key}' is no `key: value`", whole.span, "write `key: value`")
+    return next(iter(whole.parts.values()))

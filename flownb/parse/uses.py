@@ -1,0 +1,203 @@
+"""The names that every node reads, in its body and its properties, each with its place."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from flownb.codes import Code
+from flownb.expressions import (
+    RESERVED_NAMES,
+    ExpressionSyntaxError,
+    Target,
+    check_quotes,
+    expression_names,
+    is_template,
+    template_names,
+    uses_raw,
+)
+from flownb.model.nodes import BodyKind, Use
+from flownb.parse.bodies import check_json, check_yaml
+from flownb.parse.drafts import Draft, known_values
+from flownb.parse.keys import EXPRESSION_KEYS
+from flownb.parse.python_names import PythonSyntaxError, ReadName, python_names
+from flownb.parse.source import Problems
+from flownb.parse.yaml_values import Value
+
+_TARGETS: Final = {"bash": Target.SHELL, "json": Target.JSON, "yaml": Target.JSON}
+_BUILTINS: Final = frozenset(dir(builtins))
+_OF_IPYTHON: Final = frozenset({"get_ipython"})
+"""What IPython's own rewriting of `!ls` and `%time` reads."""
+
+
+@dataclass(slots=True)
+class Reader:
+    """Finds the names that drafts read, and reports what is wrong in expressions, templates and bodies."""
+
+    problems: Problems
+    """Where mistakes are reported."""
+    ids: Collection[str]
+    """Every id of the document."""
+    transform: Callable[[str], str] | None
+    """IPython's rewriting of a cell; None outside a notebook."""
+
+    def fill(self, draft: Draft) -> set[str]:
+        """Give a draft its uses.
+
+        Returns:
+            Its loose names: read by a python body, which may get them by `from x import *`.
+        """
+        values = known_values(draft)
+        for key in sorted(values):
+            value = values[key]
+            if key == "needs":
+                draft.uses += _needs(draft, value)
+            elif key in EXPRESSION_KEYS and not (key == "when" and draft.policy.when is None):
+                draft.uses += self.expression(key, value)
+            elif draft.kind and key in draft.own and key not in draft.kind.LITERALS:
+                reads = self.expression if key in draft.kind.EXPRESSIONS else self.template
+                for part in _texts(value):
+                    draft.uses += reads(key, part)
+        return self.body(draft) if draft.body is not None and draft.kind else set()
+
+    def body(self, draft: Draft) -> set[str]:
+        """Add the uses of a draft's body."""
+        assert draft.body is not None  # noqa: S101 asked for by fill
+        assert draft.kind is not None  # noqa: S101 asked for by fill
+        match draft.kind.BODY:
+            case BodyKind.PYTHON:
+                return self.python(draft, draft.body)
+            case BodyKind.EXPRESSION:
+                draft.uses += self.expression("body", draft.body)
+            case BodyKind.TEMPLATE:
+                draft.uses += self.template("body", draft.body, _TARGETS.get(draft.title, Target.TEXT))
+                self.data(draft, draft.body)
+            case BodyKind.NONE:
+                pass
+        return set()
+
+    def expression(self, key: str, value: Value) -> list[Use]:
+        """Return the names of a bare expression."""
+        text = value.data if isinstance(value.data, str) else value.raw
+        if not isinstance(value.data, str):
+            value = Value(text, value.span, value.raw, value.span)
+        stripped = text.strip()
+        if not text or (stripped.startswith("{{") and stripped.endswith("}}") and key != "body"):
+            return []
+        return self._names(key, value, lambda: expression_names(text))
+
+    def template(self, key: str, value: Value, target: Target = Target.TEXT) -> list[Use]:
+        """Return the names of a template."""
+        text = value.data if isinstance(value.data, str) else ""
+        if not is_template(text):
+            return []
+        if target is not Target.TEXT and uses_raw(text):
+            line, column = _place_of_raw(text)
+            what = "`| raw` switches the quoting off: what the value holds becomes part of the text as it is"
+            hint = "leave it out, unless the value comes from you alone"
+            self.problems.warn(Code.RAW, what, value.place(line, column, 3), hint)
+        for error in check_quotes(text, target):
+            place = value.place(error.line, error.column, 2)
+            self.problems.error(Code.QUOTED_INSERTION, error.message, place, error.hint)
+        return self._names(key, value, lambda: template_names(text, target))
+
+    def _names(self, key: str, value: Value, read: Callable[[], tuple[object, ...]]) -> list[Use]:
+        try:
+            names = read()
+        except ExpressionSyntaxError as error:
+            owner = "" if key == "body" else f"in '{key}': "
+            self.problems.error(Code.EXPRESSION, f"{owner}{error.message}", value.place(error.line, error.column), error.hint)
+            return []
+        return [
+            Use(
+                name=name.name,
+                attribute=name.attribute,
+                field=key,
+                span=value.place(name.line, name.column, len(name.name)),
+                guarded=name.guarded,
+            )
+            for name in names
+        ]
+
+    def data(self, draft: Draft, body: Value) -> None:
+        """Report a `json` or `yaml` body that is no data, where its templates let that be seen."""
+        text = body.data if isinstance(body.data, str) else ""
+        if draft.title in {"json", "yaml"} and not check_quotes(text, Target.JSON):
+            (check_json if draft.title == "json" else check_yaml)(text, body, self.problems)
+
+    def python(self, draft: Draft, body: Value) -> set[str]:
+        """Add the names that a python body reads."""
+        source = body.data if isinstance(body.data, str) else ""
+        try:
+            code = self.transform(source) if self.transform else source
+            found = python_names(code)
+        except PythonSyntaxError as error:
+            self._python_error(source, error, body)
+            return set()
+        except SyntaxError as error:
+            self._python_error(source, PythonSyntaxError(error.msg, error.lineno or 1, error.offset or 1), body)
+            return set()
+        meant = self.ids | RESERVED_NAMES
+        skipped = _BUILTINS | _OF_IPYTHON
+        for read in found.reads:
+            if read.name in meant or read.name not in skipped:
+                draft.uses.append(_use(read, body))
+        for read in found.shadowed:
+            if read.name in self.ids:
+                self.problems.warn(
+                    Code.ASSIGNED_NODE,
+                    f"the body assigns '{read.name}' itself, so this is not the value of node '{read.name}'",
+                    body.place(read.line, read.column, len(read.name)),
+                    f"give the new value another name, as `{read.name}_2`",
+                )
+        return {read.name for read in found.reads} if found.has_star_import else set()
+
+    def _python_error(self, source: str, error: PythonSyntaxError, body: Value) -> None:
+        lines = source.split("\n")
+        line = lines[error.line - 1] if 0 < error.line <= len(lines) else ""
+        code = line.lstrip()
+        where = body.place(error.line, min(error.column, len(line) + 1))
+        if self.transform is None and (code.startswith(("!", "%")) or "= !" in code or "= %" in code):
+            mark = "!" if code.startswith("!") or "= !" in code else "%"
+            column = line.index(mark) + 1
+            what = f"`{mark}` works only in a notebook, and this is a file"
+            hint = "put the command into a bash node" if mark == "!" else "write it as plain Python"
+            self.problems.error(Code.NOTEBOOK_ONLY, what, body.place(error.line, column), hint)
+            return
+        self.problems.error(Code.PYTHON_SYNTAX, f"this is not Python: {error.message}", where)
+
+
+def _use(read: ReadName, body: Value) -> Use:
+    return Use(name=read.name, attribute=read.attribute, span=body.place(read.line, read.column, len(read.name)))
+
+
+def _needs(draft: Draft, value: Value) -> list[Use]:
+    parts = list(value.parts.values()) or [value]
+    return [
+        Use(name=part.data, field="needs", span=part.span)
+        for part in parts
+        if isinstance(part.data, str) and draft.policy.needs is not None
+    ]
+
+
+def _texts(value: Value) -> Iterator[Value]:
+    """Yield the texts in a value, to any depth."""
+    if value.parts:
+        for part in value.parts.values():
+            yield from _texts(part)
+    elif value.data is not None:
+        yield value
+
+
+def _place_of_raw(text: str) -> tuple[int, int]:
+    """Return line and column, counted from 1, of the word `raw` behind a bar."""
+    for number, line in enumerate(text.split("\n"), 1):
+        bar = line.find("|")
+        while bar >= 0:
+            rest = line[bar + 1 :]
+            if rest.lstrip(" -").startswith("raw"):
+                return number, bar + 1 + rest.index("raw") + 1
+            bar = line.find("|", bar + 1)
+    return 1, 1
