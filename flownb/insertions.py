@@ -69,7 +69,7 @@ class _Places:
             self.scanner = before.copied()
             self.walk(body)
             ends.append(self.scanner)
-        self.scanner = ends[0]
+        self.scanner = ends[0].met(ends[1:])
         if len({end.place() for end in ends}) > 1:
             hint = "open and close quotes in the same branch"
             self.errors.append(

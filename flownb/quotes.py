@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -40,6 +41,9 @@ class Scanner(Protocol):
 
     def copied(self) -> Self:
         """Return a scanner that goes on from the same place."""
+
+    def met(self, others: Iterable[Self]) -> Self:
+        """Return a scanner that goes on from where this and other ways through the text meet, all in the same place."""
 
 
 _PLACES: Final = {
@@ -96,6 +100,14 @@ class ShellScanner:
     def copied(self) -> Self:
         """Return a scanner that goes on from the same place."""
         return copy(self)
+
+    def met(self, others: Iterable[Self]) -> Self:
+        """Return a scanner that goes on from where this and other ways through the text meet, all in the same place."""
+        one = copy(self)
+        for other in others:
+            one.tangled = one.tangled or other.tangled
+            one.fresh = one.fresh if one.fresh == other.fresh else None
+        return one
 
     def place(self) -> tuple[object, ...]:
         """Return what two ways through the text must have in common where they meet."""
@@ -190,6 +202,8 @@ class ShellScanner:
             self._push('"${' if '"' in (top, top[:1]) else "${")
         elif dollar and character == "[":
             self._push("$[")
+        elif dollar and character == "$":
+            self._after("", fresh=False)  # `$$` is a variable: what follows it begins no expansion.
         else:
             return False
         return True
@@ -306,6 +320,12 @@ class JsonScanner:
     def copied(self) -> Self:
         """Return a scanner that goes on from the same place."""
         return copy(self)
+
+    def met(self, others: Iterable[Self]) -> Self:
+        """Return a scanner that goes on from where this and other ways through the text meet, all in the same place."""
+        one = copy(self)
+        one.fresh = self.fresh or any(other.fresh for other in others)
+        return one
 
     def place(self) -> tuple[object, ...]:
         """Return what two ways through the text must have in common where they meet."""

@@ -26,6 +26,8 @@ CALLABLES: Final = ("range", "dict", "cycler", "joiner", "namespace", "now", "uu
 """What a template may call without anybody defining it."""
 _PUT: Final = {Target.TEXT: "flownb text", Target.SHELL: "flownb shell", Target.JSON: "flownb json"}
 """Target → the filter through which a value is put in; no template can write a name with a space."""
+_ABSENT: Final = {"flownb shell": "''", "flownb json": "null"}
+"""What stands for an `if` without `else` whose condition is false."""
 _MUTATING: Final = frozenset({"intersection_update", "move_to_end", "subtract"})
 
 
@@ -141,11 +143,11 @@ def _weighed(value: object) -> object:
     return value
 
 
-def _putting(to: Callable[[object], str], absent: str) -> Callable[[object], str]:
-    """Return the filter that puts a value in as `to` makes it; `absent` for an `if` without `else`."""
+def _putting(to: Callable[[object], str]) -> Callable[[object], str]:
+    """Return the filter that puts a value in as `to` makes it."""
 
     def put(value: object) -> str:
-        text = absent if type(value) is Undefined else to(value)
+        text = to(present(value))
         BUDGET.get().spend(len(text))
         return text
 
@@ -167,10 +169,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
         super().__init__(undefined=Missing, optimized=False, keep_trailing_newline=True, cache_size=0)
         self.filters = {
             **filters(),
-            "flownb text": _putting(to_text, ""),
-            "flownb shell": _putting(to_word, "''"),
-            "flownb json": _putting(to_json, "null"),
-            "flownb raw": _putting(to_text, ""),
+            "flownb text": _putting(to_text),
+            "flownb shell": _putting(to_word),
+            "flownb json": _putting(to_json),
+            "flownb raw": _putting(to_text),
             "flownb each": _each,
             "flownb there": present,
             "flownb weigh": _weighed,
@@ -340,8 +342,9 @@ def insertions(node: nodes.Expr) -> Iterator[tuple[nodes.Expr, bool]]:
 
 
 def _put(node: nodes.Expr, filter_name: str) -> nodes.Expr:
-    if isinstance(node, nodes.CondExpr) and node.expr2 is not None:
-        node.expr1, node.expr2 = _put(node.expr1, filter_name), _put(node.expr2, filter_name)
+    if isinstance(node, nodes.CondExpr):
+        node.expr1 = _put(node.expr1, filter_name)
+        node.expr2 = nodes.Const(_ABSENT.get(filter_name, "")) if node.expr2 is None else _put(node.expr2, filter_name)
         return node
     if isinstance(node, nodes.Filter):
         ready = {"raw": "flownb raw", ("tojson", "flownb json"): "flownb raw", ("quote", "flownb shell"): "flownb raw"}
@@ -366,11 +369,12 @@ def _rewrite(node: nodes.Node, put: str | None) -> None:
     match node:
         case nodes.Output() if put is not None:
             node.nodes = [child if isinstance(child, nodes.TemplateData) else _put(child, put) for child in node.nodes]
-        case nodes.For():
-            node.iter = _through("flownb each", node.iter)
+        case nodes.For(iter=nodes.Expr() as items):
+            node.iter = _through("flownb each", items)
         case nodes.List() | nodes.Tuple() if getattr(node, "ctx", "load") == "load":
             node.items = [
-                item if isinstance(item, nodes.Const) else _through("flownb there", item) for item in node.items
+                item if isinstance(item, nodes.Const | nodes.Slice) else _through("flownb there", item)
+                for item in node.items
             ]
         case nodes.Pair():
             node.value = _through("flownb there", node.value)
