@@ -126,8 +126,12 @@ async def run_async(
     prepared = start(load(workflow), inputs or {}, around, run_id)[0]
     loop = asyncio.get_running_loop()
     hooks = Hooks(decide=decide, watch=_watcher(listen))
+
+    def post(call: Callable[[], None]) -> None:
+        loop.call_soon_threadsafe(call)
+
     with capturing(), MainInterrupts(lambda: session.interrupt()) as interrupts:
-        session = Session(prepared, hooks, loop.call_soon_threadsafe, interrupts)
+        session = Session(prepared, hooks, post, interrupts)
         made = Run(session.paths, session.state, session)
         session.start()
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -159,7 +159,7 @@ def _fill(
     body = graph.bodies[owner] = Body(owner)
 
     def add(nodes: Sequence[Node], whens: tuple[str, ...]) -> list[str]:
-        added = []
+        added: list[str] = []
         for node in nodes:
             if is_transparent(node) and isinstance(node, Container) and not apart:
                 inner = (*whens, node.policy.when) if node.policy.when else whens
@@ -407,7 +407,7 @@ def _blamed(graph: Graph, circle: Sequence[Node], first: Node) -> Span:
     return first.span
 
 
-def plan_nodes(graph: Graph, fingerprints: dict[str, str]) -> tuple[PlannedNode, ...]:
+def plan_nodes(graph: Graph, fingerprints: Mapping[str, str]) -> tuple[PlannedNode, ...]:
     """Return the plan that a run writes down: every node in the document's order."""
     planned = []
     units = {unit.node.id: unit for body in graph.bodies.values() for unit in body.units} | graph.reserved

@@ -148,7 +148,10 @@ class Run:
                 if not done.done():
                     done.set_result(None)
 
-            self.session.when_finished(lambda: loop.call_soon_threadsafe(settle))
+            def tell() -> None:
+                loop.call_soon_threadsafe(settle)
+
+            self.session.when_finished(tell)
             await done
         return self
 

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
+from pydantic import JsonValue
+
 from flownb.engine.engine import Engine, Services
 from flownb.engine.names import Program
 from flownb.executors.base import Executor, Interrupts
 from flownb.executors.local import MainExecutor, ThreadExecutor
 from flownb.model.decision import Decision, Question, Request, Via, check_answer
-from flownb.model.events import Event, JsonValue
+from flownb.model.events import Event
 from flownb.model.policy import ExecutorName
 from flownb.model.state import RunState
 from flownb.runtimes.base import Printed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from tenacity import RetryCallState, wait_exponential, wait_fixed, wait_incrementing
@@ -21,9 +21,10 @@ from flownb.runtimes.base import Scope
 
 if TYPE_CHECKING:
     from flownb.engine.body import BodyRun
-    from flownb.engine.control import Work
     from flownb.engine.engine import Engine
 
+Work = Callable[["BodyRun", Node, str, Frame], Awaitable[Made]]
+"""What is inside a container or a sub-flow."""
 _HOPELESS: Final = (SyntaxError, NameError, ImportError, RejectedError)
 """Errors that another attempt would only meet again."""
 

@@ -45,7 +45,7 @@ class BodyRun:
             ignores_stop: Whether it runs although nothing new starts, because it answers a failure.
         """
         self.engine, self.body, self.frame, self.around = engine, body, frame, around
-        self.catches = catches or (around is not None and around.catches)
+        self.catches: bool = catches or (around is not None and around.catches)
         self.enough, self._ignores_stop = enough, ignores_stop
         self._missing = [len(unit.waits) for unit in body.units]
         self._tasks: set[asyncio.Task[None]] = set()
@@ -170,7 +170,7 @@ class BodyRun:
         self._succeeded += 1
         if self.enough is not None and self._succeeded == self.enough:
             self._is_stopped = True
-            for task in self._tasks - {asyncio.current_task()}:  # type: ignore[arg-type] # it runs in a task
+            for task in self._tasks - {asyncio.current_task()}:
                 task.cancel()
             return None
         ready = []

@@ -344,7 +344,8 @@ async def _run_flow(body: BodyRun, node: FlowNode, key: str, frame: Frame) -> Ma
     """Run another workflow under this node's key, with inputs and names of its own."""
     engine = body.engine
     workflow = frame.program.workflow.subflows[node.id]
-    given = {name: render_data(value, body_values(engine, frame, node, key)) for name, value in node.inputs.items()}
+    values = body_values(engine, frame, node, key)
+    given = {name: _rendered(value, values) for name, value in node.inputs.items()}
     inputs = bind_inputs(workflow, given)
     graph = build_graph(workflow)
     folder = workflow.path.parent if workflow.path else frame.program.folder

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from pydantic import JsonValue
+
 from flownb.engine.body import BodyRun, program_outputs
 from flownb.engine.names import Frame, Program
 from flownb.engine.results import Halted, Made, to_stored
@@ -29,7 +31,7 @@ _QUIET_S = 0.05
 class Journal(Protocol):
     """Keeps events for good."""
 
-    def append(self, events: Sequence[Event]) -> None:
+    def append(self, events: Sequence[Event]) -> Sequence[Event]:
         """Write and sync events, all with one sync; raises FlowStateError where that fails."""
         ...
 
@@ -62,7 +64,7 @@ class Services:
     """Told of every event after it is written. Must not raise."""
     printed: Callable[[str, Printed], None]
     """Takes what the node of a key shows; thread-safe."""
-    cached: Callable[[str, str, float | None], e.JsonValue]
+    cached: Callable[[str, str, float | None], JsonValue]
     """Key, fingerprint, most seconds ago → the output of an earlier run; raises LookupError where there is none."""
     clock: Callable[[], datetime]
     """The time, in UTC."""
@@ -304,7 +306,7 @@ class Engine:
         if self.is_leaving:
             self.emit(e.RunWaiting(at=self.now()))
         else:
-            status, outputs = RunStatus.COMPLETED, {}
+            outputs: dict[str, JsonValue] = {}
             if self._timed_out:
                 limit = self.program.workflow.timeout
                 failures = [Failure(node="", type="TimeoutError", message=f"the run took longer than {limit:g} s")]
@@ -322,7 +324,7 @@ class Engine:
             raise self._broken
         return self.state.status
 
-    def _outputs(self, frame: Frame) -> tuple[RunStatus, dict[str, e.JsonValue], list[Failure]]:
+    def _outputs(self, frame: Frame) -> tuple[RunStatus, dict[str, JsonValue], list[Failure]]:
         try:
             made = program_outputs(self, frame)
         except FlowError as error:
