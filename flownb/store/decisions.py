@@ -8,11 +8,11 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from filelock import FileLock
 from pydantic import ValidationError
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from flownb.errors import FlowStateError
 from flownb.model.decision import Decision
@@ -20,6 +20,7 @@ from flownb.model.state import decision_json
 from flownb.secrets import Redactor
 from flownb.store.files import Sync, sync_folder, write_beside
 from flownb.store.paths import RunPaths
+from flownb.store.storable import readable, readable_text
 
 _LONGEST: Final = 200
 """Bytes of a file's name before its ending; file systems take 255."""
@@ -46,13 +47,16 @@ def offer(
     Raises:
         FlowStateError: It cannot be written, or the one that came first cannot be read.
     """
+    earlier = stored(paths, key)
+    if earlier is not None:
+        return earlier
     path = paths.decisions / _name(key)
-    content: dict[str, object] = {"key": key, **decision_json(decision)}
-    if redactor:
-        content |= {"input": redactor.json(decision.input), "by": redactor.text(decision.by)}
+    hide = redactor or Redactor()
+    said = {"input": readable(hide.json(decision.input)), "by": readable_text(hide.text(decision.by))}
+    data = to_json(decision_json(decision) | said, indent=2, inf_nan_mode="constants") + b"\n"
     try:
         paths.decisions.mkdir(exist_ok=True)
-        beside = write_beside(path, to_json(content, indent=2, inf_nan_mode="null") + b"\n", sync)
+        beside = write_beside(path, data, sync)
         try:
             first = _publish(beside, path)
         finally:
@@ -60,10 +64,8 @@ def offer(
         sync_folder(paths.decisions, sync)  # Also when another was first: it may not be on the disk yet.
     except OSError as error:
         raise FlowStateError(f"cannot write the decision on '{key}' ({path}): {error}") from error
-    if first:
-        return decision
-    earlier = stored(paths, key)
-    return offer(paths, key, decision, sync=sync, redactor=redactor) if earlier is None else earlier
+    # Where another was first and that was withdrawn at once, it is asked anew.
+    return decision if first else offer(paths, key, decision, sync=sync, redactor=redactor)
 
 
 def stored(paths: RunPaths, key: str) -> Decision | None:
@@ -78,13 +80,10 @@ def stored(paths: RunPaths, key: str) -> Decision | None:
     """
     path = paths.decisions / _name(key)
     try:
-        content = from_json(path.read_bytes())
-        if isinstance(content, dict):
-            content.pop("key", None)
-        return Decision.model_validate(content)
+        return Decision.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValidationError, ValueError) as error:
+    except (OSError, ValidationError) as error:
         raise FlowStateError(
             f"cannot read the decision on '{key}' ({path}): {error}", "repair or remove that file"
         ) from error
@@ -95,22 +94,19 @@ def withdraw(paths: RunPaths, keys: Iterable[str], *, sync: Sync = os.fsync) -> 
 
     Args:
         paths: The run; held by the caller.
-        keys: Keys of nodes; a key means also everything inside: `score` also `score[3]` and `score[3]/x`.
+        keys: Keys of nodes, each just itself; those without an answer do no harm.
         sync: What brings a descriptor to the disk.
 
     Raises:
         FlowStateError: They cannot be moved.
     """
-    roots = set(keys)
-    if not roots or not paths.decisions.is_dir():
-        return
-    inside = tuple(root + mark for root in roots for mark in "[{/")
+    files = [paths.decisions / _name(key) for key in keys]
     try:
-        for path in sorted(paths.decisions.glob("*.json")):
-            key = _key(path)
-            if key in roots or key.startswith(inside):
-                _move_aside(path)
-        sync_folder(paths.decisions, sync)
+        answered = [path for path in files if path.exists()]
+        for path in answered:
+            _move_aside(path)
+        if answered:
+            sync_folder(paths.decisions, sync)
     except OSError as error:
         raise FlowStateError(f"cannot move decisions aside in {paths.decisions}: {error}") from error
 
@@ -146,13 +142,3 @@ def _name(key: str) -> str:
         digest = hashlib.sha256(key.encode()).hexdigest()[:32]
         name = f"{encoded[: _LONGEST - 33].decode(errors='ignore')}~{digest}"
     return f"{name}.json"
-
-
-def _key(path: Path) -> str:
-    """Return the key that a file is for: as it says itself, else as its name says."""
-    try:
-        content = from_json(path.read_bytes())
-        key = content.get("key") if isinstance(content, dict) else None
-    except ValueError:
-        key = None
-    return key if isinstance(key, str) else unquote(path.name.removesuffix(".json"))

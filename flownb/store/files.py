@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import threading
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -32,7 +32,7 @@ def sync_folder(folder: Path, sync: Sync = os.fsync) -> None:
 def write_beside(path: Path, data: bytes, sync: Sync = os.fsync) -> Path:
     """Write a file that is to become `path`, and return where it is.
 
-    It is on the disk and whole; its name is this thread's own. Where it cannot be written, nothing is left of it.
+    It is on the disk and whole; its name is nobody else's. Where it cannot be written, nothing is left of it.
 
     Args:
         path: What it is to become.
@@ -42,9 +42,9 @@ def write_beside(path: Path, data: bytes, sync: Sync = os.fsync) -> Path:
     Raises:
         OSError: It cannot be written.
     """
-    beside = path.with_name(f".{path.name[:200]}.{os.getpid()}-{threading.get_ident()}{MARK}")
+    beside = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}{MARK}")
     try:
-        with beside.open("wb", buffering=0) as file:
+        with beside.open("xb", buffering=0) as file:
             view = memoryview(data)
             while view:
                 view = view[file.write(view) :]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self
 
@@ -51,19 +51,11 @@ class Journal:
             FlowStateError: It has a journal, is held by someone, or nothing can be written.
         """
         lock = RunLock(paths)
-        try:
-            os.close(os.open(paths.journal, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        with _given_back_on_error(lock, f"cannot make the journal {paths.journal}"):
+            _refuse_begun(paths)
+            paths.journal.write_bytes(b"")
             sync_folder(paths.folder, sync)
             return cls(paths, lock, 0, sync, redactor or Redactor())
-        except FileExistsError as error:
-            lock.release()
-            raise FlowStateError(
-                f"run '{paths.run_id}' has a journal already: {paths.journal}",
-                f"go on with it: flownb resume {paths.run_id}",
-            ) from error
-        except OSError as error:
-            lock.release()
-            raise FlowStateError(f"cannot make the journal {paths.journal}: {error}") from error
 
     @classmethod
     def open_for_append(cls, paths: RunPaths, *, sync: Sync = os.fsync, redactor: Redactor | None = None) -> Self:
@@ -80,18 +72,11 @@ class Journal:
         if not paths.journal.exists():
             raise _missing(paths.journal)
         lock = RunLock(paths)
-        try:
+        with _given_back_on_error(lock, f"cannot write the journal {paths.journal}"):
             size = _scan(_content(paths.journal), paths.journal)[1]
             if size < paths.journal.stat().st_size:
                 os.truncate(paths.journal, size)
-            journal = cls(paths, lock, size, sync, redactor or Redactor())
-        except OSError as error:
-            lock.release()
-            raise FlowStateError(f"cannot write the journal {paths.journal}: {error}") from error
-        except FlowStateError:
-            lock.release()
-            raise
-        return journal
+            return cls(paths, lock, size, sync, redactor or Redactor())
 
     def append(self, events: Sequence[Event]) -> Sequence[Event]:
         """Store events, all with one write and one sync, and return them as they are stored.
@@ -189,20 +174,45 @@ def fold(events: Iterable[Event]) -> RunState:
 def load_state(paths: RunPaths) -> RunState:
     """Return the state of a run, from its journal; `interrupted` where it says running and nobody holds it.
 
+    A run that died before its first event has no `started_at`.
+
     Args:
         paths: The run.
 
     Raises:
         FlowStateError: As `read_journal`.
     """
+    if not paths.journal.exists() and not paths.snapshot.exists() and paths.folder.is_dir():
+        return RunState(paths.run_id, paths.workflow, RunStatus.INTERRUPTED)
     state = fold(read_journal(paths.journal))
     if state.status is RunStatus.RUNNING and holder(paths) is None:
         state = fold(read_journal(paths.journal))  # It may have ended in between.
         if state.status is RunStatus.RUNNING:
             state.status = RunStatus.INTERRUPTED
-    if not state.run_id:  # It died before its first line.
+    if not state.run_id:
         state.run_id, state.workflow = paths.run_id, paths.workflow
     return state
+
+
+@contextmanager
+def _given_back_on_error(lock: RunLock, trouble: str) -> Iterator[None]:
+    """Give a lock back when what follows fails, and say what the trouble was."""
+    try:
+        yield
+    except OSError as error:
+        lock.release()
+        raise FlowStateError(f"{trouble}: {error}") from error
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _refuse_begun(paths: RunPaths) -> None:
+    if paths.journal.exists() and read_journal(paths.journal):
+        raise FlowStateError(
+            f"run '{paths.run_id}' has a journal already: {paths.journal}",
+            f"go on with it: flownb resume {paths.run_id}",
+        )
 
 
 def _content(path: Path) -> bytes:

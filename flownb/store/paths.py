@@ -122,24 +122,31 @@ def create_run(root: Path, workflow: str, run_id: str, sync: Sync = os.fsync) ->
         sync: What brings a descriptor to the disk.
 
     Raises:
-        FlowStateError: There is such a run, or the folders cannot be made.
+        FlowStateError: There is such a run, or the folders cannot be made. One that died before its first event is none.
     """
     paths = RunPaths(root, workflow, run_id)
     try:
-        paths.folder.parent.mkdir(parents=True, exist_ok=True)
+        if paths.snapshot.exists() or _has_line(paths.journal):
+            raise FlowStateError(
+                f"run '{run_id}' of '{workflow}' exists already: {paths.folder}",
+                f"go on with it: flownb resume {run_id}; or choose another run id",
+            )
+        paths.decisions.mkdir(parents=True, exist_ok=True)
         _ignore(root)
-        paths.folder.mkdir()
-        paths.decisions.mkdir()
         for folder in (paths.folder, paths.folder.parent, root):
             sync_folder(folder, sync)
-    except FileExistsError as error:
-        raise FlowStateError(
-            f"run '{run_id}' of '{workflow}' exists already: {error.filename or paths.folder}",
-            f"go on with it: flownb resume {run_id}; or choose another run id",
-        ) from error
     except OSError as error:
         raise FlowStateError(f"cannot make the run's folder {paths.folder}: {error}") from error
     return paths
+
+
+def _has_line(journal: Path) -> bool:
+    """Return whether a first event was stored."""
+    try:
+        with journal.open("rb") as file:
+            return file.readline().endswith(b"\n")
+    except FileNotFoundError:
+        return False
 
 
 def _ignore(root: Path) -> None:

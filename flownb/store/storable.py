@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from pydantic import JsonValue, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, from_json
+from pydantic import JsonValue
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from flownb.errors import Failure
 from flownb.model import events as e
@@ -20,7 +20,9 @@ _SUSPECT: Final = 400
 """Bytes of the shortest line that may not read back: 200 levels are too many, and 4,300 digits."""
 
 _WHOLE: Final = (e.RunStarted, e.RunResumed)
-_JSON: Final[TypeAdapter[JsonValue]] = TypeAdapter(JsonValue)
+_OPEN: Final = b"[" * 8
+_CLOSE: Final = b"]" * 8
+"""Around a value: some levels are for what it will stand in."""
 
 
 def storable(event: Event, redactor: Redactor) -> tuple[Event, bytes]:
@@ -40,7 +42,7 @@ def storable(event: Event, redactor: Redactor) -> tuple[Event, bytes]:
         if len(line) >= _SUSPECT:
             from_json(line)
     except (PydanticSerializationError, ValueError):
-        event = _changed(event, _readable, _text)
+        event = _changed(event, readable, readable_text)
         line = _line(event)
     return event, line
 
@@ -56,28 +58,34 @@ def _line(event: Event) -> bytes:
     return b'{"kind":"%b",%b' % (event.kind.encode(), body[1:])
 
 
-def _readable(value: JsonValue) -> JsonValue:
-    """Return a value that can be written and read back, as much as can be of the one given; itself where it can."""
+def readable(value: JsonValue) -> JsonValue:
+    """Return a value that can be written as JSON and read back, as much as can be of the one given; itself where it can.
+
+    Args:
+        value: Any JSON value, also one with halves of characters in it, or too deep.
+    """
     match value:
         case dict():
-            clean: JsonValue = {_text(key): _readable(item) for key, item in value.items()}
+            clean: JsonValue = {readable_text(key): readable(item) for key, item in value.items()}
         case list():
-            clean = [_readable(item) for item in value]
+            clean = [readable(item) for item in value]
         case str():
-            clean = _text(value)
+            clean = readable_text(value)
         case _:
             clean = value
-    if clean == value:
-        clean = value
     try:
-        _JSON.validate_json(b"[" * 8 + _JSON.dump_json(clean) + b"]" * 8)
-    except (ValidationError, PydanticSerializationError, ValueError):
+        from_json(_OPEN + to_json(clean, inf_nan_mode="constants") + _CLOSE)
+    except (PydanticSerializationError, ValueError):
         return UNSTORABLE
-    return clean
+    return value if clean == value else clean
 
 
-def _text(text: str) -> str:
-    r"""Return a text in UTF-8: halves of characters, as in the names of strange files, become `\udc80`."""
+def readable_text(text: str) -> str:
+    r"""Return a text in UTF-8: halves of characters, as in the names of strange files, become `\udc80`.
+
+    Args:
+        text: Any text.
+    """
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

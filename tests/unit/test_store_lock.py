@@ -1,0 +1,126 @@
+"""The lock of a run: one holder, who is named, and none once it is dead."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from flownb.errors import FlowStateError
+from flownb.store.lock import RunLock, holder
+from flownb.store.paths import RunPaths, create_run
+from tests.runs import line_of, process
+
+HOLD = """
+import sys
+from pathlib import Path
+from flownb.store.lock import RunLock
+from flownb.store.paths import RunPaths
+with RunLock(RunPaths(Path(sys.argv[1]), "flow", "r1")):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+FIGHT = """
+import sys
+from pathlib import Path
+from flownb.errors import FlowStateError
+from flownb.store.lock import RunLock
+from flownb.store.paths import RunPaths
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    lock = RunLock(RunPaths(Path(sys.argv[1]), "flow", "r1"))
+except FlowStateError:
+    print("told", flush=True)
+else:
+    print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def paths(state_dir: Path) -> RunPaths:
+    return create_run(state_dir, "flow", "r1")
+
+
+def test_the_second_process_is_told_who_holds_the_run(paths: RunPaths) -> None:
+    with process(HOLD, paths.root) as child:
+        assert line_of(child) == "held"
+        who = rf"process {child.pid} on {os.uname().nodename}, since 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{{3}}Z"
+        with pytest.raises(FlowStateError, match=f"run 'r1' is being run by {who}"):
+            RunLock(paths)
+        told = holder(paths)
+    assert told is not None
+    assert told.startswith(f"process {child.pid} on ")
+
+
+def test_of_two_processes_one_gets_the_run(paths: RunPaths) -> None:
+    with process(FIGHT, paths.root) as one, process(FIGHT, paths.root) as two:
+        both = (one, two)
+        assert [line_of(child) for child in both] == ["ready", "ready"]
+        for child in both:
+            assert child.stdin is not None
+            child.stdin.write("\n")
+            child.stdin.flush()
+        assert sorted(line_of(child) for child in both) == ["held", "told"]
+
+
+def test_the_kernel_gives_back_the_lock_of_a_killed_process(paths: RunPaths) -> None:
+    with process(HOLD, paths.root) as child:
+        assert line_of(child) == "held"
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        assert holder(paths) is None
+        RunLock(paths).release()
+
+
+def test_a_run_is_held_once_also_within_one_process(paths: RunPaths) -> None:
+    with RunLock(paths), pytest.raises(FlowStateError, match=f"is being run by this process, {os.getpid()} on"):
+        RunLock(paths)
+
+
+def test_a_lock_can_be_taken_again_and_given_back_twice(paths: RunPaths) -> None:
+    first = RunLock(paths)
+    first.release()
+    first.release()
+    with RunLock(paths):
+        assert holder(paths) is not None
+    assert holder(paths) is None
+
+
+def test_nobody_holds_a_run_that_was_never_locked(paths: RunPaths) -> None:
+    assert holder(paths) is None
+    assert not paths.lock.exists()
+
+
+def test_looking_leaves_the_lock_to_others(paths: RunPaths) -> None:
+    RunLock(paths).release()
+    assert holder(paths) is None
+    RunLock(paths).release()
+
+
+@pytest.mark.parametrize("written", ["", b"\xff"])
+def test_a_holder_that_left_no_name_is_another_process(paths: RunPaths, written: str | bytes) -> None:
+    with RunLock(paths):
+        paths.lock.write_bytes(written if isinstance(written, bytes) else written.encode())
+        assert holder(paths) == "another process"
+
+
+def test_where_nothing_can_be_locked_that_is_said(paths: RunPaths) -> None:
+    paths.lock.mkdir()
+    with pytest.raises(FlowStateError, match=f"cannot lock run 'r1' .{paths.lock}"):
+        RunLock(paths)
+
+
+def test_of_a_lock_that_cannot_be_opened_its_text_tells(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = paths.folder / "elsewhere"
+    target.write_text("4711 crane")
+    paths.lock.symlink_to(target)  # filelock follows no links: an OSError for every user, root too.
+    told = holder(paths)
+    assert told is not None
+    assert told.startswith("process 4711 on crane, since ")
+    target.write_text("")
+    assert holder(paths) is None
