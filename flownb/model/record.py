@@ -37,6 +37,17 @@ class Record(dict[str, object]):
         return (Record, (dict(self),))
 
 
+def plain(record: Record) -> dict[str, object]:
+    """Return a record as a dict, with dicts in place of all records in it."""
+    return {key: _plain(value) for key, value in dict.items(record)}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Record):
+        return plain(value)
+    return [_plain(item) for item in value] if type(value) is list else value
+
+
 def _record(value: object) -> object:
     if isinstance(value, Record):
         return value

@@ -13,7 +13,7 @@ from typing import Final
 
 from flownb.errors import NodeError
 from flownb.model.nodes import Leaf
-from flownb.model.record import Record
+from flownb.model.record import Record, plain
 from flownb.runtimes.base import Scope
 from flownb.runtimes.output import redacted
 
@@ -91,7 +91,7 @@ class PythonRuntime:
         if inspect.iscoroutine(value):
             value.close()
             raise NodeError("the value is a coroutine that nobody awaited", "write `await` before the call")
-        return value
+        return plain(value) if isinstance(value, Record) else value
 
 
 @lru_cache(maxsize=2048)
