@@ -11,7 +11,6 @@ from markdown_it.token import Token
 LOG_HEADING: Final = "Execution Log"
 """What the log's heading says."""
 _LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|$)")
-_DASHES: Final = re.compile(r"---[ \t]*(?:\r\n|\r|\n|$)")
 
 
 def find_log(text: str) -> tuple[int, int] | None:
@@ -49,9 +48,9 @@ def _parser() -> MarkdownIt:
 def _without_front_matter(lines: list[str]) -> str:
     """Return the document with an empty line for each of its front matter, whose `---` are no thematic breaks."""
     first = lines[0].removeprefix("\ufeff")
-    if _DASHES.fullmatch(first):
+    if first.rstrip() == "---":
         for number, line in enumerate(lines[1:], start=1):
-            if _DASHES.fullmatch(line):
+            if line.rstrip() == "---":
                 return "\n" * (number + 1) + "".join(lines[number + 1 :])
     return "".join([first, *lines[1:]])
 
