@@ -14,7 +14,7 @@ from flownb.parse.keys import CONTAINERS, MARKERS, REPEATS, Kinds, has_body
 from flownb.parse.nearest import did_you_mean, one_of
 from flownb.parse.properties import Property, fence_value, is_property_list, read_fence, read_list
 from flownb.parse.sections import BulletList, Section
-from flownb.parse.source import Problems, Source, shortened
+from flownb.parse.source import Problems, Source, both_lines, shortened
 from flownb.parse.yaml_values import Value
 from flownb.spans import Span
 
@@ -132,13 +132,14 @@ def read_outline(root: Section, kinds: Kinds, source: Source, problems: Problems
 def _register(draft: Draft, by_id: dict[str, Draft], problems: Problems) -> None:
     for child in draft.children:
         child.parent = draft
-    if not check_id(draft.name, problems):
+    known_as = check_id(draft.name, problems)
+    if known_as is None:
         return
-    first = by_id.setdefault(draft.id, draft)
+    first = by_id.setdefault(known_as, draft)
     if first is not draft:
         problems.error(
             Code.DUPLICATE_ID,
-            f"the id '{draft.id}' stands twice: lines {first.name.span.line} and {draft.name.span.line}",
+            f"the id '{draft.id}' stands twice: {both_lines(first.name.span, draft.name.span)}",
             draft.name.id_span,
             f"use another heading, or set the id at its end: `{{#{draft.id}_2}}`",
         )
@@ -318,7 +319,8 @@ class _Reader:
                 self.report_twice(first, item)
             elif item.key not in self.kinds.all_keys:
                 what = f"unknown property '{shortened(item.key, 30)}'"
-                hint = did_you_mean(item.key, allowed, f"a {draft.title or 'node'} has {one_of(sorted(allowed))}")
+                hint = did_you_mean(item.key, allowed) or did_you_mean(item.key, self.kinds.all_keys)
+                hint = hint or f"a {draft.title or 'node'} has {one_of(sorted(allowed))}"
                 self.problems.error(Code.UNKNOWN_KEY, what, item.key_span, hint)
             elif draft.title and item.key not in allowed:
                 self.report_kind(draft, item, is_plain=is_plain)
@@ -327,7 +329,7 @@ class _Reader:
 
     def report_twice(self, first: Property, second: Property) -> None:
         """Report a property that is given twice."""
-        lines = f"lines {first.key_span.line} and {second.key_span.line}"
+        lines = both_lines(first.key_span, second.key_span)
         if first.is_fenced != second.is_fenced:
             what = f"'{second.key}' is both listed and given by a fence: {lines}"
             self.problems.error(Code.LISTED_AND_FENCED, what, second.key_span, "keep one of them")

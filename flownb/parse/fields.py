@@ -14,7 +14,7 @@ from flownb.codes import Code
 from flownb.expressions import RESERVED_NAMES
 from flownb.model.nodes import Foreach, Leaf, Loop, Parallel, Rate
 from flownb.model.policy import Policy, Retry, parse_duration
-from flownb.model.types import TypeNotationError, check_type
+from flownb.model.types import TypeNotationError, check_type, convert
 from flownb.parse.drafts import Draft, known_values
 from flownb.parse.keys import FOREACH_KEYS, LOOP_KEYS, POLICY_KEYS, REPEATS
 from flownb.parse.nearest import did_you_mean
@@ -48,6 +48,8 @@ _WANTED: Final[Mapping[str, str]] = {
 """Property → what it takes, where pydantic's own words would not do."""
 Repeat = TypeVar("Repeat", Foreach, Loop)
 _DURATIONS: Final = frozenset({"timeout", "delay", "every", "cache", "base", "cap"})
+_ADVICE: Final = re.compile(r"(?:: |; )((?:write|did you mean|known are) .*)$")
+"""The part of a type's error that says what to write."""
 _RATE: Final = re.compile(r"\s*([1-9][0-9]{0,8})\s*/\s*(\S.*)")
 _QUOTED: Final = re.compile(r"'([^']*)'")
 
@@ -187,7 +189,9 @@ def _item_name(value: Value | None, problems: Problems) -> str | None:
         name not in RESERVED_NAMES or name == "item"
     ):
         return name
-    why = "flownb means something else by it" if name in RESERVED_NAMES else "it is no identifier"
+    is_word = isinstance(name, str) and name.isidentifier()
+    owner = "flownb" if name in RESERVED_NAMES else "Python"
+    why = f"{owner} means something else by it" if is_word else "it is no identifier"
     what = f"{_shown(value)} cannot be an item's name: {why}"
     problems.error(Code.AS_NAME, what, value.span, "write a name of letters, digits and `_`, as `as: article`")
     return None
@@ -254,11 +258,30 @@ def _expressions(key: str, value: Value, problems: Problems) -> object:
 
 def check_notation(value: Value, problems: Problems) -> None:
     """Report a type that is not written as format.md 6 says."""
+    if isinstance(value.data, dict) and value.parts:
+        for part in value.parts.values():
+            check_notation(part, problems)
+        return
     try:
         check_type(value.data)
     except TypeNotationError as error:
-        message, _, hint = str(error).partition("\n")
-        problems.error(Code.BAD_TYPE, message, value.span, hint.removeprefix("hint: "))
+        message, hint = str(error), ""
+        advice = _ADVICE.search(message)
+        if advice:
+            message, hint = message[: advice.start()], advice[1]
+        problems.error(Code.BAD_TYPE, message, value.span, hint)
+
+
+def check_default(name: str, kind: JsonValue, value: Value, problems: Problems) -> None:
+    """Report a default that is not of its input's type."""
+    try:
+        convert(kind, value.data, name)
+    except TypeNotationError:
+        return  # Reported where the type stands.
+    except ValueError as error:
+        message = str(error).split("\n", maxsplit=1)[0]
+        hint = "a default must be of the input's type"
+        problems.error(Code.BAD_VALUE, f"the default does not fit: {message}", value.span, hint)
 
 
 def explain(
@@ -289,7 +312,8 @@ def explain(
         if place in seen or any(place[:length] in seen for length in range(1, len(place))):
             continue
         seen.add(place)
-        _report(key, value, path, detail, problems, (known or {}).get(key, ()))
+        owner = str(path[-2]) if len(path) > 1 else key
+        _report(key, value, path, detail, problems, (known or {}).get(owner, ()))
     return bad
 
 
@@ -313,7 +337,8 @@ def _report(
         name = str(path[-1])
         span = whole.at(path[:-1]).keys.get(name, value.span)
         hint = did_you_mean(name, known, f"known are {', '.join(known)}")
-        problems.error(Code.UNKNOWN_KEY, f"'{key}' has no '{shortened(name, 30)}'", span, hint)
+        owner = ".".join([key, *map(str, path[:-1])])
+        problems.error(Code.UNKNOWN_KEY, f"'{owner}' has no '{shortened(name, 30)}'", span, hint)
         return
     last = label.rsplit(".", 1)[-1]
     message = detail["msg"].removeprefix("Value error, ")

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from flownb.codes import Code
 from flownb.model.policy import Duration, ExecutorName, Policy, Retry
 from flownb.model.workflow import Input, Order
-from flownb.parse.fields import check_notation, explain, expression
+from flownb.parse.fields import check_default, check_notation, explain, expression
 from flownb.parse.nearest import did_you_mean
-from flownb.parse.source import Problems, Source, front_matter_end, shortened
+from flownb.parse.source import Problems, Source, both_lines, front_matter_end, shortened
 from flownb.parse.yaml_values import Value, YamlError, load_yaml
 from flownb.spans import Span
 
@@ -141,7 +141,7 @@ def _read(whole: Value, head: Head, problems: Problems) -> None:
             hint = did_you_mean(name, KEYS, f"known are {', '.join(sorted(KEYS))}")
             problems.error(Code.UNKNOWN_KEY, f"the front matter has no key '{shortened(key, 30)}'", span, hint)
         elif name in known:
-            what = f"the key '{name}' stands twice: lines {known[name].span.line} and {span.line}"
+            what = f"the key '{name}' stands twice: {both_lines(known[name].span, span)}"
             problems.error(Code.DUPLICATE_KEY, what, span, "keep one of them")
         elif value.data is not None:
             known[name] = value
@@ -215,6 +215,8 @@ def _input(name: str, value: Value, span: Span, problems: Problems) -> Input:
     if kind is not None and kind.data is not None:
         check_notation(kind, problems)
     described = value.parts.get("description")
+    if "default" in value.parts and kind is not None:
+        check_default(name, kind.data, value.parts["default"], problems)
     return Input(
         type=kind.data if kind is not None and kind.data is not None else "any",
         required="default" not in value.parts,
@@ -237,7 +239,7 @@ def _read_secrets(value: Value, head: Head, problems: Problems) -> None:
             hint = "write a name as an environment variable has it, as `NEWS_TOKEN`"
             problems.error(Code.BAD_NAME, what, part.span, hint)
         elif name in head.secrets:
-            what = f"the secret '{name}' stands twice: lines {head.secrets[name].line} and {part.span.line}"
+            what = f"the secret '{name}' stands twice: {both_lines(head.secrets[name], part.span)}"
             problems.error(Code.DUPLICATE_KEY, what, part.span, "keep one of them")
         else:
             head.secrets[name] = part.span

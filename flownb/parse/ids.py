@@ -82,8 +82,8 @@ def slug(text: str) -> str:
     return _ASCII.sub("-", plain)[:80].strip("-")
 
 
-def check_id(name: Name, problems: Problems) -> bool:
-    """Report what keeps a heading from naming a node; return whether its id can be used."""
+def check_id(name: Name, problems: Problems) -> str | None:
+    """Report what keeps a heading from naming a node; return the id by which others will name it, None for none."""
     by_hand = "set one at the heading's end, as `{#fetch_data}`"
     hidden = _hidden(name.id if name.is_by_hand else name.heading)
     if hidden:
@@ -91,7 +91,7 @@ def check_id(name: Name, problems: Problems) -> bool:
             f"the id of '{shortened(name.heading)}' is made from text with an invisible character, U+{ord(hidden):04X}"
         )
         problems.error(Code.INVISIBLE_CHARACTER, what, name.id_span, "delete it: type the heading anew")
-        return False
+        return identifier("".join(letter for letter in name.heading if not _hidden(letter))) or None
     if not name.id.isidentifier():
         shown = shortened(name.id)
         what = f"'{shown}' is no identifier" if shown else f"the heading '{shortened(name.heading)}' gives no id"
@@ -100,14 +100,13 @@ def check_id(name: Name, problems: Problems) -> bool:
         if name.is_by_hand:
             by_hand = f"write `{{#{identifier(name.id) or 'fetch_data'}}}`"
         problems.error(Code.BAD_ID, what, name.id_span, by_hand)
-        return False
+        return None
     word = name.id
     if keyword.iskeyword(word) or word in RESERVED_NAMES or word in _CONSTANTS:
         owner = "Python" if keyword.iskeyword(word) else "flownb" if word in RESERVED_NAMES else "the expressions"
         what = f"'{word}' cannot be an id: {owner} means something else by it"
         problems.error(Code.RESERVED_ID, what, name.id_span, f"use another heading, or set the id: `{{#{word}_step}}`")
-        return False
-    return True
+    return word
 
 
 def _hidden(text: str) -> str | None:

@@ -48,7 +48,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
         if budget < 0:
             break
         found = distance(lowered, candidate.casefold(), limit)
-        if found < best_distance and found < max(len(candidate), 2):
+        if found < best_distance and found < len(candidate):
             best, best_distance = candidate, found
     return best
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from flownb.codes import Code
+from flownb.parse.keys import EXPRESSION_KEYS
 from flownb.parse.nearest import nearest
 from flownb.parse.sections import BulletList, Fence, Item
 from flownb.parse.source import Problems, Source, shortened
@@ -122,12 +123,20 @@ def _read_item(item: Item, source: Source) -> Property:
     text = rest.strip()
     column = match.end() + len(rest) - len(rest.lstrip())
     if text.startswith("{{"):
-        raise braces_error(source.span(item.line, column, len(text)))
+        raise _braces(match["key"], text, source.span(item.line, column, len(text)))
     if end == item.line + 1:
         quick = quick_value(text, source.span, item.line, column)
         if quick:
             return Property(canonical(match["key"]), key_span, quick)
     return Property(canonical(match["key"]), key_span, _yaml_item(item, end, match["key"], source))
+
+
+def _braces(key: str, text: str, where: Span) -> YamlError:
+    if canonical(key) in EXPRESSION_KEYS:
+        inner = text.removeprefix("{{").removesuffix("}}").strip()
+        return braces_error(where, f"it is an expression, so it stands without braces: `{key}: {shortened(inner, 60)}`")
+    quote = "'" if '"' in text else '"'
+    return braces_error(where, f"quote it: `{key}: {quote}{shortened(text, 60)}{quote}`")
 
 
 def _item_error(match: re.Match[str] | None, text: str, where: Span) -> YamlError:

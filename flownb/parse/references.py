@@ -9,7 +9,7 @@ from typing import Final
 
 from flownb.codes import Code
 from flownb.expressions import RESERVED_NAMES
-from flownb.model.nodes import Use
+from flownb.model.nodes import Foreach, Use
 from flownb.parse.drafts import Draft, Outline
 from flownb.parse.frontmatter import Head
 from flownb.parse.nearest import did_you_mean
@@ -134,6 +134,8 @@ class Checker:
             if "foreach" in outer.properties:
                 value = outer.value("as")
                 found |= {str(value.data) if value else "item", "index"}
+                if not isinstance(outer.repeat, Foreach) or outer.repeat.as_name not in found:
+                    found.add("item")  # What is broken in it was reported: nothing follows from that.
         return found
 
     def _repeating(self, use: Use, draft: Draft | None) -> Iterator[Draft]:

@@ -80,6 +80,11 @@ def shortened(text: str, limit: int = 60) -> str:
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
+def both_lines(first: Span, second: Span) -> str:
+    """Return `lines 3 and 9`, or `both in line 3`."""
+    return f"both in line {first.line}" if first.line == second.line else f"lines {first.line} and {second.line}"
+
+
 def split_lines(text: str) -> list[str]:
     """Return the lines of a text as CommonMark cuts them: at `\\n`, `\\r\\n` and `\\r` only, without a BOM."""
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flownb.codes import Code
-from flownb.errors import Diagnostic, FlowSyntaxError, Severity
+from flownb.errors import Diagnostic, FlowSyntaxError
 from flownb.graph import find_circles
 from flownb.model.nodes import BUILTIN_KINDS, Leaf, Node, Use
 from flownb.model.workflow import Workflow
@@ -19,11 +19,11 @@ from flownb.parse.ids import slug
 from flownb.parse.keys import Kinds
 from flownb.parse.references import Checker
 from flownb.parse.sections import read_sections
-from flownb.parse.source import Problems, Source, read_document
+from flownb.parse.source import Problems, read_document
 from flownb.parse.subflows import Subflows
 from flownb.parse.uses import Reader
 
-_SUFFIX = ".flow.md"
+_SUFFIXES = (".flow.md", ".md")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def diagnose(
 
     Args:
         text: The document: a `%%flow` cell below its first line, or a file.
-        name: The workflow's name; None: what the text says, else made from title or path.
+        name: The workflow's name where the front matter sets none; None: from the title or the path.
         path: The file that it is; sub-flows are looked for beside it.
         source: What messages call it, as `In[7]`.
         first_line: The number of the text's first line: 2 in a cell.
@@ -213,8 +213,21 @@ def _nodes(outline: Outline) -> tuple[Node, ...]:
 
 def _name(outline: Outline, head: Head, setting: _Setting) -> str:
     """Return the workflow's name (format.md, section 2)."""
-    file = setting.path.name.removesuffix(_SUFFIX) if setting.path else ""
-    return (slug(setting.name) if setting.name else "") or head.name or slug(outline.title) or slug(file) or "flow"
+    file = setting.path.name if setting.path else ""
+    stem = next((file.removesuffix(suffix) for suffix in _SUFFIXES if file.endswith(suffix)), "")
+    return head.name or slug(setting.name or "") or slug(outline.title) or slug(stem) or "flow"
+
+
+def name_of(text: str, kinds: Mapping[str, type[Leaf]] = BUILTIN_KINDS) -> str:
+    """Return the name that a document gives its workflow, whatever else is wrong with it."""
+    unheard = Problems()
+    setting = _Setting(None, None, "", 1, Kinds(kinds), None, None)
+    source = read_document(text, "", 1, unheard)
+    if source is None:
+        return "flow"
+    head = read_front_matter(source, unheard)
+    outline = read_outline(read_sections(source.lines, head.end), setting.kinds, source, unheard)
+    return _name(outline, head, setting)
 
 
 def _sorted(found: list[Diagnostic], source: str) -> list[Diagnostic]:

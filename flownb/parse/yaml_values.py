@@ -14,7 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from flownb.codes import Code
-from flownb.parse.source import Locate, shortened
+from flownb.parse.source import Locate, both_lines, shortened
 from flownb.spans import Span
 
 MAX_CHARACTERS: Final = 64 * 1024
@@ -178,13 +178,13 @@ _ADVICE: Final = (
 )
 
 
-def braces_error(span: Span) -> YamlError:
+def braces_error(span: Span, hint: str = 'quote it, as "{{ … }}"; where an expression is wanted, write it without braces') -> YamlError:
     """Return the error for a value that begins with an unquoted `{{`."""
     return YamlError(
         Code.UNQUOTED_BRACES,
         "a value that begins with `{{` must be quoted: YAML reads braces as a mapping",
         span,
-        'write "{{ … }}"; where an expression is wanted, write it without braces',
+        hint,
     )
 
 
@@ -247,7 +247,7 @@ class _Reader:
                 raise YamlError(Code.YAML_SYNTAX, "a key must be a text", key.span, "write `key: value`")
             name = key_node.value
             if name in keys:
-                message = f"the key '{shortened(name)}' stands twice: lines {keys[name].line} and {key.span.line}"
+                message = f"the key '{shortened(name)}' stands twice: {both_lines(keys[name], key.span)}"
                 raise YamlError(Code.DUPLICATE_KEY, message, key.span, "keep one of them")
             keys[name], parts[name] = key.span, self.value(value_node)
         return Value(
