@@ -33,7 +33,9 @@ def build_node(draft: Draft) -> Node:
 
 
 def _spans(draft: Draft) -> dict[str, Span]:
-    found: dict[str, Span] = {key: item.value.span for key, item in draft.properties.items() if isinstance(item.value, Value)}
+    found: dict[str, Span] = {
+        key: item.value.span for key, item in draft.properties.items() if isinstance(item.value, Value)
+    }
     if draft.body:
         found["body"] = draft.body.span
     return found

@@ -171,7 +171,9 @@ class _Reader:
             if block is fences.body:
                 return None
             in_node = fences.body is not None
-            if isinstance(block, BulletList) and is_property_list(block, self.source, self.kinds.all_keys, in_node=in_node):
+            if isinstance(block, BulletList) and is_property_list(
+                block, self.source, self.kinds.all_keys, in_node=in_node
+            ):
                 return block
         return None
 
@@ -225,7 +227,9 @@ class _Reader:
             return
         below = section.blocks[section.blocks.index(fences.body) + 1 :]
         for block in below:
-            if isinstance(block, BulletList) and is_property_list(block, self.source, self.kinds.all_keys, in_node=False):
+            if isinstance(block, BulletList) and is_property_list(
+                block, self.source, self.kinds.all_keys, in_node=False
+            ):
                 item = block.items[0]
                 where = self.source.span(item.line, item.column, len(self.source.lines[item.line]) - item.column)
                 what = "this list stands below the node's body, so it is prose and sets no property"
@@ -267,7 +271,11 @@ class _Reader:
         title = kind.TITLE if kind else word
         if draft.title and title != draft.title:
             what = f"`type: {word}` and a {draft.title} fence: a node is of one kind"
-            hint = "leave `type` out: the fence says it" if word not in CONTAINERS else f"a {word} has no fence, only nodes below it"
+            hint = (
+                "leave `type` out: the fence says it"
+                if word not in CONTAINERS
+                else f"a {word} has no fence, only nodes below it"
+            )
             self.problems.error(Code.TYPE_CONFLICT, what, value.span, hint)
             return
         draft.kind, draft.title = kind, title
@@ -296,7 +304,9 @@ class _Reader:
         elif draft.kind and draft.body is not None and not has_body(draft.kind):
             what = f"a {draft.title} node has no body"
             span = self.fence_span(fences) or where
-            self.problems.error(Code.TYPE_CONFLICT, what, span, f"write `- type: {draft.title}` and properties, without a fence")
+            self.problems.error(
+                Code.TYPE_CONFLICT, what, span, f"write `- type: {draft.title}` and properties, without a fence"
+            )
         elif not draft.is_leaf and not children:
             what = f"'{draft.id}' has no nodes: nothing would be {'repeated' if draft.title == GROUP else 'run'}"
             hint = f"add a fence below the list, as {_example('python')}, or nodes under deeper headings"
@@ -334,7 +344,9 @@ class _Reader:
             what = f"'{second.key}' is both listed and given by a fence: {lines}"
             self.problems.error(Code.LISTED_AND_FENCED, what, second.key_span, "keep one of them")
         else:
-            self.problems.error(Code.DUPLICATE_KEY, f"the key '{second.key}' stands twice: {lines}", second.key_span, "keep one of them")
+            self.problems.error(
+                Code.DUPLICATE_KEY, f"the key '{second.key}' stands twice: {lines}", second.key_span, "keep one of them"
+            )
 
     def report_kind(self, draft: Draft, item: Property, *, is_plain: bool) -> None:
         """Report a property of other kinds."""

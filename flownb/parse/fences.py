@@ -9,7 +9,7 @@ from typing import Final
 
 from flownb.codes import Code
 from flownb.parse.keys import Kinds
-from flownb.parse.nearest import distance, did_you_mean
+from flownb.parse.nearest import did_you_mean, distance
 from flownb.parse.properties import canonical
 from flownb.parse.sections import Fence, Section
 from flownb.parse.source import Problems, Source, shortened
@@ -17,9 +17,18 @@ from flownb.parse.source import Problems, Source, shortened
 EXAMPLE: Final = "example"
 """The second word of a fence that is only shown."""
 _DECORATION: Final = re.compile(r"^[{.]+|[}:,;.].*$")
-_MEANT: Final = {"console": "bash", "shell-session": "bash", "zsh": "bash", "terminal": "bash", "ipython": "python", "pycon": "python"}
+_MEANT: Final = {
+    "console": "bash",
+    "shell-session": "bash",
+    "zsh": "bash",
+    "terminal": "bash",
+    "ipython": "python",
+    "pycon": "python",
+}
 """Words that are no runtimes, but are written where one is meant."""
-_LANGUAGES: Final = frozenset({"tex", "test", "next", "jsonc", "json5", "jsonl", "psql", "mysql", "plsql", "https", "sass", "rest", "mdx"})
+_LANGUAGES: Final = frozenset(
+    {"tex", "test", "next", "jsonc", "json5", "jsonl", "psql", "mysql", "plsql", "https", "sass", "rest", "mdx"}
+)
 """Words close to a runtime's that mean something else."""
 
 
@@ -62,7 +71,9 @@ def sort_fences(section: Section, kinds: Kinds, source: Source, problems: Proble
     return found
 
 
-def report_look_alikes(fences: Iterable[tuple[Fence, str]], source: Source, problems: Problems, *, is_missed: bool) -> None:
+def report_look_alikes(
+    fences: Iterable[tuple[Fence, str]], source: Source, problems: Problems, *, is_missed: bool
+) -> None:
     """Report fences that look as if they should run.
 
     Args:

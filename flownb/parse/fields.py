@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final, TypeVar
 
 from pydantic import JsonValue, ValidationError
-from pydantic_core import ErrorDetails
 
 from flownb.codes import Code
 from flownb.expressions import RESERVED_NAMES
@@ -17,41 +16,14 @@ from flownb.model.policy import Policy, Retry, parse_duration
 from flownb.model.types import TypeNotationError, check_type, convert
 from flownb.parse.drafts import Draft, known_values
 from flownb.parse.keys import FOREACH_KEYS, LOOP_KEYS, POLICY_KEYS, REPEATS
-from flownb.parse.nearest import did_you_mean
+from flownb.parse.mismatch import WANTED, explain, shown
 from flownb.parse.source import Problems, shortened
 from flownb.parse.yaml_values import Value
 
-_WANTED: Final[Mapping[str, str]] = {
-    "needs": "an id or a list of ids",
-    "retry": "a count, as `retry: 3`, or {max, backoff, base, cap, jitter, on}",
-    "retry.max": "a whole number from 0 up",
-    "retry.on": "a list of error class names, HTTP statuses and `timeout`",
-    "fallback": "the id of a node",
-    "on_error": "the id of a node",
-    "continue_on_error": "true or false",
-    "once": "true or false",
-    "cache": "true, false or a duration, as `1h`",
-    "concurrency": "a whole number of at least 1",
-    "max": "a whole number of at least 1",
-    "wait": "`all`, `any` or a whole number of at least 1",
-    "as": "a name",
-    "cwd": "text",
-    "env": "name → text",
-    "path": "the path of a document, as text",
-    "inputs": "name → value",
-    "show": "an expression or a list of expressions",
-    "version": "text",
-    "description": "text",
-    "allow_paths": "a list of folders",
-    "secrets": "a list of names",
-}
-"""Property → what it takes, where pydantic's own words would not do."""
 Repeat = TypeVar("Repeat", Foreach, Loop)
-_DURATIONS: Final = frozenset({"timeout", "delay", "every", "cache", "base", "cap"})
 _ADVICE: Final = re.compile(r"(?:: |; )((?:write|did you mean|known are) .*)$")
 """The part of a type's error that says what to write."""
 _RATE: Final = re.compile(r"\s*([1-9][0-9]{0,8})\s*/\s*(\S.*)")
-_QUOTED: Final = re.compile(r"'([^']*)'")
 
 
 def fill_fields(draft: Draft, defaults: Policy, problems: Problems) -> None:
@@ -63,8 +35,12 @@ def fill_fields(draft: Draft, defaults: Policy, problems: Problems) -> None:
         problems: Where values that do not fit are reported.
     """
     values = _not_null(known_values(draft), problems)
-    texts = {key: expression(key, value, problems) for key, value in values.items() if key in ("when", "collect", *REPEATS)}
-    policy: dict[str, object] = {key: value.data for key, value in values.items() if key in POLICY_KEYS and key != "when"}
+    texts = {
+        key: expression(key, value, problems) for key, value in values.items() if key in ("when", "collect", *REPEATS)
+    }
+    policy: dict[str, object] = {
+        key: value.data for key, value in values.items() if key in POLICY_KEYS and key != "when"
+    }
     if texts.get("when"):
         policy["when"] = texts["when"]
     draft.policy = _with_defaults(draft, _policy(policy, values, problems), defaults)
@@ -77,7 +53,9 @@ def _not_null(values: Mapping[str, Value], problems: Problems) -> dict[str, Valu
     kept = {}
     for key, value in values.items():
         if value.data is None:
-            wanted = f"write {_WANTED[key]}" if key in _WANTED else "write a value behind the colon, or take the line away"
+            wanted = (
+                f"write {WANTED[key]}" if key in WANTED else "write a value behind the colon, or take the line away"
+            )
             problems.error(Code.BAD_VALUE, f"'{key}' has no value", value.span, wanted)
         else:
             kept[key] = value
@@ -91,7 +69,7 @@ def expression(key: str, value: Value, problems: Problems) -> str | None:
     """
     text = value.data if isinstance(value.data, str) else value.raw
     if not text.strip():
-        what = f"'{key}' must be an expression, not {_shown(value)}"
+        what = f"'{key}' must be an expression, not {shown(value)}"
         problems.error(Code.BAD_VALUE, what, value.span, "write it on one line, as `a.ready` or `[a, b]`")
         return None
     stripped = text.strip()
@@ -185,14 +163,17 @@ def _item_name(value: Value | None, problems: Problems) -> str | None:
     if value is None:
         return None
     name = value.data
-    if isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name) and (
-        name not in RESERVED_NAMES or name == "item"
+    if (
+        isinstance(name, str)
+        and name.isidentifier()
+        and not keyword.iskeyword(name)
+        and (name not in RESERVED_NAMES or name == "item")
     ):
         return name
     is_word = isinstance(name, str) and name.isidentifier()
     owner = "flownb" if name in RESERVED_NAMES else "Python"
     why = f"{owner} means something else by it" if is_word else "it is no identifier"
-    what = f"{_shown(value)} cannot be an item's name: {why}"
+    what = f"{shown(value)} cannot be an item's name: {why}"
     problems.error(Code.AS_NAME, what, value.span, "write a name of letters, digits and `_`, as `as: article`")
     return None
 
@@ -203,7 +184,7 @@ def _rate(value: Value | None, problems: Problems) -> Rate | None:
     match = _RATE.fullmatch(value.data) if isinstance(value.data, str) else None
     hint = "write `N/duration`, as `10/1m`"
     if match is None:
-        problems.error(Code.BAD_VALUE, f"'rate' must be a count and a duration, not {_shown(value)}", value.span, hint)
+        problems.error(Code.BAD_VALUE, f"'rate' must be a count and a duration, not {shown(value)}", value.span, hint)
         return None
     try:
         return Rate(count=int(match[1]), period=parse_duration(match[2]))
@@ -227,7 +208,7 @@ def _own(draft: Draft, values: Mapping[str, Value], problems: Problems) -> None:
     missing = [key for key, info in fields.items() if info.is_required() and key not in (*_TAKEN, *draft.properties)]
     for key in missing:
         what = f"node '{draft.id}' is of type {draft.title} and has no '{key}'"
-        problems.error(Code.MISSING_PROPERTY, what, draft.name.span, f"add `- {key}: …` ({_WANTED.get(key, 'a value')})")
+        problems.error(Code.MISSING_PROPERTY, what, draft.name.span, f"add `- {key}: …` ({WANTED.get(key, 'a value')})")
     if given:
         draft.own = _checked(model, given, values, problems)
 
@@ -282,101 +263,3 @@ def check_default(name: str, kind: JsonValue, value: Value, problems: Problems) 
         message = str(error).split("\n", maxsplit=1)[0]
         hint = "a default must be of the input's type"
         problems.error(Code.BAD_VALUE, f"the default does not fit: {message}", value.span, hint)
-
-
-def explain(
-    error: ValidationError,
-    values: Mapping[str, Value],
-    problems: Problems,
-    known: Mapping[str, Iterable[str]] | None = None,
-) -> set[str]:
-    """Report what pydantic found, once for each value; return the properties concerned.
-
-    Args:
-        error: What pydantic found.
-        values: The values that it looked at.
-        problems: Where to report.
-        known: Property → the keys that its mapping may have, for the nearest match.
-    """
-    seen: set[tuple[str, ...]] = set()
-    bad: set[str] = set()
-    for detail in error.errors(include_url=False):
-        names = {"as_name": "as", "items": "foreach"}
-        key = names.get(str(detail["loc"][0]), str(detail["loc"][0])) if detail["loc"] else ""
-        bad.add(str(detail["loc"][0]) if detail["loc"] else "")
-        value = values.get(key)
-        if value is None:
-            continue
-        path = _path(value, detail["loc"][1:])
-        place = (key, *map(str, path))
-        if place in seen or any(place[:length] in seen for length in range(1, len(place))):
-            continue
-        seen.add(place)
-        owner = str(path[-2]) if len(path) > 1 else key
-        _report(key, value, path, detail, problems, (known or {}).get(owner, ()))
-    return bad
-
-
-def _path(value: Value, loc: Sequence[int | str]) -> list[int | str]:
-    """Return that part of pydantic's path which leads through the text; the rest names branches of a union."""
-    path: list[int | str] = []
-    for step in loc:
-        if step in value.parts:
-            path.append(step)
-            value = value.parts[step]
-    return path
-
-
-def _report(
-    key: str, whole: Value, path: Sequence[int | str], detail: ErrorDetails, problems: Problems, known: Iterable[str]
-) -> None:
-    """Report one value that does not fit."""
-    value = whole.at(path)
-    label = ".".join([key, *(str(step) for step in path if isinstance(step, str))])
-    if detail["type"] == "extra_forbidden" and path:
-        name = str(path[-1])
-        span = whole.at(path[:-1]).keys.get(name, value.span)
-        hint = did_you_mean(name, known, f"known are {', '.join(known)}")
-        owner = ".".join([key, *map(str, path[:-1])])
-        problems.error(Code.UNKNOWN_KEY, f"'{owner}' has no '{shortened(name, 30)}'", span, hint)
-        return
-    last = label.rsplit(".", 1)[-1]
-    message = detail["msg"].removeprefix("Value error, ")
-    if last in _DURATIONS and (label != "cache" or isinstance(value.data, str)) and not isinstance(value.data, dict | list):
-        _, _, hint = message.partition(": ")
-        if detail["type"] == "greater_than":
-            problems.error(Code.BAD_DURATION, f"'{label}' must be longer than 0, not {_shown(value)}", value.span, "write a time, as `30s`")
-            return
-        hint = hint if hint.startswith("write a duration") else "write a duration as `500ms`, `90s`, `5m`, `1h30m`, `2d` or `PT5M`"
-        if isinstance(value.data, int | float) and not isinstance(value.data, bool):
-            hint = f"say which unit: `{last}: {value.data}s` or `{last}: {value.data}m`"
-        problems.error(Code.BAD_DURATION, f"'{label}' must be a duration, not {_shown(value)}", value.span, hint)
-        return
-    choices = _QUOTED.findall(str(detail.get("ctx", {}).get("expected", "")))
-    if choices and label not in _WANTED:
-        wanted = f"one of {', '.join(choices)}"
-        problems.error(Code.BAD_VALUE, f"'{label}' must be {wanted}, not {_shown(value)}", value.span, did_you_mean(str(value.data), choices))
-        return
-    wanted = _WANTED.get(label) or _WANTED.get(key) or ""
-    hint = did_you_mean(str(value.data), choices) if choices else ""
-    if not wanted and detail["type"] == "string_type":
-        wanted, hint = "text", "put it in quotes"
-    said = f"'{label}' must be {wanted}, not {_shown(value)}" if wanted else f"'{label}' does not fit: {message}"
-    problems.error(Code.BAD_VALUE, said, value.span, hint)
-
-
-def _shown(value: Value) -> str:
-    """Return a value as a message shows it."""
-    match value.data:
-        case None:
-            return "nothing"
-        case bool():
-            return str(value.data).lower()
-        case str():
-            return f"'{shortened(value.data, 40)}'"
-        case list():
-            return f"the list {shortened(value.raw, 40)}" if value.raw else "a list"
-        case dict():
-            return f"the mapping {shortened(value.raw, 40)}" if value.raw else "a mapping"
-        case _:
-            return shortened(value.raw or str(value.data), 40)

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from flownb.codes import Code
 from flownb.model.policy import Duration, ExecutorName, Policy, Retry
 from flownb.model.workflow import Input, Order
-from flownb.parse.fields import check_default, check_notation, explain, expression
+from flownb.parse.fields import check_default, check_notation, expression
+from flownb.parse.mismatch import explain
 from flownb.parse.nearest import did_you_mean
 from flownb.parse.source import Problems, Source, both_lines, front_matter_end, shortened
 from flownb.parse.yaml_values import Value, YamlError, load_yaml
@@ -102,7 +103,9 @@ def read_front_matter(source: Source, problems: Problems) -> Head:
         _report_misplaced(source, problems)
         return head
     try:
-        whole = load_yaml(source.lines[1 : head.end - 1], lambda line, column, length: source.span(line + 1, column, length))
+        whole = load_yaml(
+            source.lines[1 : head.end - 1], lambda line, column, length: source.span(line + 1, column, length)
+        )
     except YamlError as error:
         problems.error(error.code, error.message, error.span, error.hint)
         head.is_readable = False
@@ -122,7 +125,11 @@ def _report_misplaced(source: Source, problems: Problems) -> None:
     """Report front matter that is never closed, or does not begin in the first line."""
     lines = source.lines
     first = next((number for number, line in enumerate(lines) if line.strip()), None)
-    if first is None or lines[first].rstrip() != "---" or not any(_KEY_LINE.match(line) for line in lines[first + 1 : first + 2]):
+    if (
+        first is None
+        or lines[first].rstrip() != "---"
+        or not any(_KEY_LINE.match(line) for line in lines[first + 1 : first + 2])
+    ):
         return
     if first > 0 and any(line.rstrip() == "---" for line in lines[first + 1 :]):
         what = "front matter begins in the first line, and this is below it"
@@ -183,7 +190,9 @@ def _read_name(value: Value, head: Head, problems: Problems) -> None:
 def _read_inputs(value: Value, head: Head, problems: Problems) -> None:
     if not isinstance(value.data, dict):
         what = f"'inputs' must be name → type, not {shortened(value.raw, 40) or 'a list'}"
-        problems.error(Code.BAD_VALUE, what, value.span, "write `inputs: {topic: str}`, or a line `topic: str` for each")
+        problems.error(
+            Code.BAD_VALUE, what, value.span, "write `inputs: {topic: str}`, or a line `topic: str` for each"
+        )
         return
     for name, span in value.keys.items():
         part = value.parts[name]
@@ -192,9 +201,9 @@ def _read_inputs(value: Value, head: Head, problems: Problems) -> None:
             what = f"'{shortened(name, 40)}' cannot be the name of an input: it is no identifier"
             hint = f"write `{re.sub(r'[^0-9A-Za-z_]+', '_', name).strip('_') or 'topic'}`"
             problems.error(Code.BAD_NAME, what, span, hint)
-        elif isinstance(part.data, dict) and "type" in part.data:
-            head.inputs[name] = _input(name, part, span, problems)
-        elif isinstance(part.data, dict) and {"default", "description"} & part.data.keys():
+        elif (isinstance(part.data, dict) and "type" in part.data) or (
+            isinstance(part.data, dict) and {"default", "description"} & part.data.keys()
+        ):
             head.inputs[name] = _input(name, part, span, problems)
         else:
             if part.data is None:

@@ -66,13 +66,12 @@ def read_list(block: BulletList, source: Source, problems: Problems) -> list[Pro
     found: list[Property] = []
     for item in block.items:
         try:
-            read = _read_item(item, source)
+            found.append(_read_item(item, source))
         except YamlError as error:
             problems.error(error.code, error.message, error.span, error.hint)
             key = _KEY.match(source.lines[item.line], item.column)
-            read = Property(canonical(key["key"]), _key_span(key, item, source), None) if key else None
-        if read:
-            found.append(read)
+            if key:
+                found.append(Property(canonical(key["key"]), _key_span(key, item, source), None))
     return found
 
 

@@ -191,6 +191,8 @@ class _Walker:
                 self._bind(rest, scope, node.lineno)
             case ast.AugAssign(target=ast.Name() as name):
                 scope.loads.append((name, None))
+            case _:
+                pass
 
     def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, scope: _Scope) -> None:
         arguments = node.args

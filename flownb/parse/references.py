@@ -101,7 +101,9 @@ class Checker:
         value = self.outline.by_id[path[0]].value("fallback")
         if value:
             what = f"fallbacks form a circle: {' → '.join(path)}"
-            self.problems.error(Code.FALLBACK_CIRCLE, what, value.span, "let one of them fall back to another node, or to none")
+            self.problems.error(
+                Code.FALLBACK_CIRCLE, what, value.span, "let one of them fall back to another node, or to none"
+            )
 
     def use(self, use: Use, draft: Draft | None, loose: Collection[str] = ()) -> None:
         """Check one name.
@@ -159,8 +161,12 @@ class Checker:
         elif name == "secrets" and attribute and self.head.is_readable and attribute not in self.head.secrets:
             otherwise = f"add it to the front matter: `secrets: [{attribute}]`"
             what = f"the front matter has no secret '{attribute}'"
-            self.problems.error(Code.UNKNOWN_SECRET, what, use.span, self._meant(attribute, self.head.secrets, otherwise))
-        elif name == "nodes" and attribute and attribute not in self.outline.by_id and attribute not in _MAPPING_METHODS:
+            self.problems.error(
+                Code.UNKNOWN_SECRET, what, use.span, self._meant(attribute, self.head.secrets, otherwise)
+            )
+        elif (
+            name == "nodes" and attribute and attribute not in self.outline.by_id and attribute not in _MAPPING_METHODS
+        ):
             self._missing(f"no node has the id '{attribute}'", attribute, use.span)
         elif name in _ONLY_IN and not self._is_defined(use, draft):
             self.problems.error(Code.UNKNOWN_NAME, f"'{name}' is not defined here", use.span, _ONLY_IN[name])
@@ -215,15 +221,27 @@ class Checker:
         if draft is not None and (found is draft or _is_around(found, draft) or _is_around(draft, found)):
             if _is_around(draft, found) and use.field in _SEES_BODY:
                 return
-            owner = "itself" if found is draft else f"'{found.id}', which is {'around' if _is_around(found, draft) else 'in'} it"
-            hint = "`previous` holds the last round's value" if draft.repeats in {"until", "while"} else "refer to another node"
+            owner = (
+                "itself"
+                if found is draft
+                else f"'{found.id}', which is {'around' if _is_around(found, draft) else 'in'} it"
+            )
+            hint = (
+                "`previous` holds the last round's value"
+                if draft.repeats in {"until", "while"}
+                else "refer to another node"
+            )
             self.problems.error(Code.SELF_REFERENCE, f"'{draft.id}' refers to {owner}", use.span, hint)
             return
         within = [outer for outer in (found, *found.around()) if outer.id in self.called]
         if within and not (draft and _is_around(within[0], draft)):
             caller = self.called[within[0].id]
             what = f"'{found.id}' runs only when another node failed ({caller}), so nothing can refer to it"
-            hint = "refer to the failed node: its value is then the fallback's" if caller.startswith("`fallback`") else "take it away"
+            hint = (
+                "refer to the failed node: its value is then the fallback's"
+                if caller.startswith("`fallback`")
+                else "take it away"
+            )
             self.problems.error(Code.RESERVED_NODE, what, use.span, hint)
 
     def _sees(self, found: Draft, key: str, draft: Draft | None) -> bool:

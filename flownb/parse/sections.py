@@ -115,6 +115,8 @@ def read_sections(lines: Sequence[str], first: int) -> Section:
                 items = tuple(_items(tokens, place, lines, first))
                 if items:
                     open_sections[-1].blocks.append(BulletList(items))
+            case _:
+                pass
     return root
 
 
@@ -145,9 +147,10 @@ def plain_heading(text: str) -> str:
     """Return a heading as it reads once rendered: without emphasis, code marks and link targets."""
     if not _MARKUP.search(text) or len(text) > _MAX_HEADING:
         return text
-    parts: list[str] = []
-    for token in _INLINE.parseInline(text)[0].children or []:
-        parts.append("" if token.type == "html_inline" else token.content or (" " if token.tag == "br" else ""))
+    parts: list[str] = [
+        "" if token.type == "html_inline" else token.content or (" " if token.tag == "br" else "")
+        for token in _INLINE.parseInline(text)[0].children or []
+    ]
     return "".join(parts)
 
 

@@ -86,7 +86,7 @@ def both_lines(first: Span, second: Span) -> str:
 
 
 def split_lines(text: str) -> list[str]:
-    """Return the lines of a text as CommonMark cuts them: at `\\n`, `\\r\\n` and `\\r` only, without a BOM."""
+    r"""Return the lines of a text as CommonMark cuts them: at `\\n`, `\\r\\n` and `\\r` only, without a BOM."""
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 

@@ -52,7 +52,11 @@ class Subflows:
     def _workflow(self, value: Value, text: str) -> Workflow | None:
         """Return the workflow that a path names; None where it cannot be used, which is reported."""
         if is_template(text):
-            self._refuse(value, f"'{shortened(text, 40)}' is a template: which document runs must be known before", "write its path")
+            self._refuse(
+                value,
+                f"'{shortened(text, 40)}' is a template: which document runs must be known before",
+                "write its path",
+            )
             return None
         try:
             path = (self.folder / text).resolve()
@@ -63,7 +67,12 @@ class Subflows:
                 return None
             if path in self.way:
                 circle = " → ".join(step.name for step in (*self.way[self.way.index(path) :], path))
-                self.problems.error(Code.FLOW_CIRCLE, f"documents run each other in a circle: {circle}", value.span, "take one of the calls away")
+                self.problems.error(
+                    Code.FLOW_CIRCLE,
+                    f"documents run each other in a circle: {circle}",
+                    value.span,
+                    "take one of the calls away",
+                )
                 return None
             if path not in self.known:
                 self.known[path] = self._load(path, text)

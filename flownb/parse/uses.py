@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +12,7 @@ from flownb.codes import Code
 from flownb.expressions import (
     RESERVED_NAMES,
     ExpressionSyntaxError,
+    Name,
     Target,
     check_quotes,
     expression_names,
@@ -38,7 +40,7 @@ class Reader:
 
     problems: Problems
     """Where mistakes are reported."""
-    ids: Collection[str]
+    ids: AbstractSet[str]
     """Every id of the document."""
     transform: Callable[[str], str] | None
     """IPython's rewriting of a cell; None outside a notebook."""
@@ -103,12 +105,14 @@ class Reader:
             self.problems.error(Code.QUOTED_INSERTION, error.message, place, error.hint)
         return self._names(key, value, lambda: template_names(text, target))
 
-    def _names(self, key: str, value: Value, read: Callable[[], tuple[object, ...]]) -> list[Use]:
+    def _names(self, key: str, value: Value, read: Callable[[], tuple[Name, ...]]) -> list[Use]:
         try:
             names = read()
         except ExpressionSyntaxError as error:
             owner = "" if key == "body" else f"in '{key}': "
-            self.problems.error(Code.EXPRESSION, f"{owner}{error.message}", value.place(error.line, error.column), error.hint)
+            self.problems.error(
+                Code.EXPRESSION, f"{owner}{error.message}", value.place(error.line, error.column), error.hint
+            )
             return []
         return [
             Use(

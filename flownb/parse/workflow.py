@@ -141,7 +141,9 @@ def _read_uses(
             loose[draft.id] = names
         _check_children(draft, problems)
         _check_item_name(draft, outline, problems)
-    outputs = [use for name, value in (head.outputs or {}).items() for use in reader.expression(f"outputs.{name}", value)]
+    outputs = [
+        use for name, value in (head.outputs or {}).items() for use in reader.expression(f"outputs.{name}", value)
+    ]
     return outputs, loose
 
 
@@ -232,4 +234,12 @@ def name_of(text: str, kinds: Mapping[str, type[Leaf]] = BUILTIN_KINDS) -> str:
 
 def _sorted(found: list[Diagnostic], source: str) -> list[Diagnostic]:
     """Return problems in the order of the text, those of other documents below."""
-    return sorted(found, key=lambda problem: (problem.span.source != source, problem.span.source, problem.span.line, problem.span.column))
+    return sorted(
+        found,
+        key=lambda problem: (
+            problem.span.source != source,
+            problem.span.source,
+            problem.span.line,
+            problem.span.column,
+        ),
+    )

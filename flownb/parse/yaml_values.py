@@ -103,7 +103,7 @@ def quick_value(text: str, locate: Locate, line: int, column: int) -> Value | No
         case "time":
             return Value(text, span, text, span)
         case "list":
-            parts = {
+            parts: dict[str | int, Value] = {
                 place: Value(
                     _WORDS.get(word[0], word[0]),
                     where := locate(line, column + word.start(), len(word[0])),
@@ -178,7 +178,9 @@ _ADVICE: Final = (
 )
 
 
-def braces_error(span: Span, hint: str = 'quote it, as "{{ … }}"; where an expression is wanted, write it without braces') -> YamlError:
+def braces_error(
+    span: Span, hint: str = 'quote it, as "{{ … }}"; where an expression is wanted, write it without braces'
+) -> YamlError:
     """Return the error for a value that begins with an unquoted `{{`."""
     return YamlError(
         Code.UNQUOTED_BRACES,

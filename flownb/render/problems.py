@@ -14,9 +14,7 @@ _MAX_WIDTH: Final = 160
 """The most columns of a line that are shown; the rest is cut around the place."""
 
 
-def render_problems(
-    problems: Sequence[Diagnostic], text: str, first_line: int = 1, source: str | None = None
-) -> str:
+def render_problems(problems: Sequence[Diagnostic], text: str, first_line: int = 1, source: str | None = None) -> str:
     """Return problems as text: `FILE:LINE:COLUMN: error[code]: message`, the line with a caret, `hint: …`.
 
     Args:
