@@ -153,6 +153,9 @@ class Kernel:
         self.idle_for: set[str] = set()
         self.replies: dict[str, Message] = {}
         self.statuses: list[tuple[str, str]] = []
+        """Every `busy` and `idle` with its parent's id, in order."""
+        self.heard: list[Message] = []
+        """Every message that all front ends get (iopub), in order."""
         self.manager = KernelManager()
         self.manager._kernel_spec = self._spec
         self.manager.start_kernel(**self._start)
@@ -321,6 +324,7 @@ class Kernel:
         kind, content = message["msg_type"], message["content"]
         parent = message["parent_header"].get("msg_id", "")
         cell = self.cells.get(parent)
+        self.heard.append(message)
         if cell is not None:
             cell.published.append(message)
         if kind == "status":

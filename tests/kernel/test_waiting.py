@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -32,12 +33,13 @@ def interrupted():
 def wait():
     done.clear()
     heard.clear()
+    pump.call(lambda: print("waits", flush=True))
     pump.serve(done.is_set, interrupted)
 
 button.on_click(approve)
 """
 
-WAIT = "display(ipywidgets.VBox([text, button])); print('waits', flush=True); wait()"
+WAIT = "display(ipywidgets.VBox([text, button])); wait()"
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,11 @@ def k(shared: Kernel) -> Iterator[Kernel]:
 def waiting(k: Kernel, code: str = WAIT) -> Cell:
     """Start a cell and wait until it waits."""
     return k.start(code).wait_for("waits")
+
+
+def is_comm_answer(message: dict[str, Any], to: str) -> bool:
+    """Tell whether a widget sent this as an answer to that message."""
+    return message["msg_type"] == "comm_msg" and message["parent_header"].get("msg_id") == to
 
 
 def test_a_click_on_the_main_shell_is_handled_while_the_cell_waits(k: Kernel) -> None:
@@ -109,14 +116,13 @@ def test_typed_text_on_a_subshell_arrives_whole(k: Kernel) -> None:
 
 
 def test_a_click_is_answered_in_its_own_name_and_the_cell_stays_busy(k: Kernel) -> None:
-    cell = waiting(
-        k, "quiet = ipywidgets.Text(description='Quiet'); display(quiet, button); print('waits', flush=True); wait()"
-    )
+    cell = waiting(k, "quiet = ipywidgets.Text(description='Quiet'); display(quiet, button); wait()")
     field = k.field("Quiet")
     sent = k.tell(field, {"method": "update", "state": {"value": "x"}, "buffer_paths": []})
     k.wait_until(lambda: ("idle", sent) in k.statuses, "idle")
     k.wait_until(lambda: k.statuses[-1] == ("busy", cell.id), "busy again")
     assert ("busy", sent) in k.statuses
+    assert [said["content"]["data"]["method"] for said in k.heard if is_comm_answer(said, sent)] == ["echo_update"]
     assert not cell.idle
     k.click("Approve")
     assert cell.finish().ok
@@ -215,7 +221,7 @@ def hang(_):
     print("hangs", flush=True)
     time.sleep(60)
 stuck.on_click(hang)
-display(stuck); print("waits", flush=True); wait()
+display(stuck); wait()
 """
     cell = waiting(k, code)
     k.tell(k.button("Stuck"), {"method": "custom", "content": {"event": "click"}})
