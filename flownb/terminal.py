@@ -61,6 +61,14 @@ def read_yaml(text: str, source: str) -> JsonValue:
         raise FlowError(f"{source}: {error.message}", error.hint) from error
 
 
+def ask_secret(name: str) -> str:
+    """Return what a person types for a secret, without showing it; empty where they have none."""
+    try:
+        return getpass.getpass(f"Secret {name}: ", stream=sys.stderr)
+    except EOFError:
+        return ""
+
+
 Pause = Callable[[], AbstractContextManager[None]]
 """Opens a time in which nothing else is drawn."""
 

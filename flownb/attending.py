@@ -1,0 +1,112 @@
+"""Serves one run at the terminal, and says there what became of it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from flownb.errors import FlowError
+from flownb.handle import Run, run_error
+from flownb.host import Hooks, default_decision
+from flownb.logsection import find_log
+from flownb.model.decision import Action, Decision, Request
+from flownb.model.events import RunStatus
+from flownb.preparing import STATE_FOLDER
+from flownb.printing import print_result, say, short_path, tell
+from flownb.progress import Progress, error_console
+from flownb.render.log import write_log
+from flownb.store.paths import RunPaths
+from flownb.terminal import TerminalAsker, can_answer
+
+EXIT_CODES: Final[Mapping[RunStatus, int]] = {
+    RunStatus.COMPLETED: 0,
+    RunStatus.FAILED: 1,
+    RunStatus.REJECTED: 3,
+    RunStatus.WAITING: 75,
+    RunStatus.CANCELLED: 130,
+}
+"""Status of a run → exit code (interfaces.md, section 2)."""
+
+
+def serve_here(paths: RunPaths, serve: Callable[[Hooks], Run], *, suspend: bool) -> Run:
+    """Run on this thread, with questions and progress on standard error."""
+    console = error_console()
+    progress = Progress(console)
+    say(f"run {paths.run_id} of {paths.workflow}, kept in {short_path(paths.root)}")
+    hooks = Hooks(
+        decide=_decider(console, progress, suspend=suspend),
+        watch=lambda event, _state: progress.listen(event),
+        printed=progress.printed,
+    )
+    try:
+        return serve(hooks)
+    finally:
+        progress.close()
+
+
+def _decider(console: Console, progress: Progress, *, suspend: bool) -> Callable[[Request], Decision | None]:
+    if suspend:
+        return lambda _request: None
+    if can_answer():
+        return TerminalAsker(console, progress.paused).decide
+    return _nobody
+
+
+def _nobody(request: Request) -> Decision | None:
+    """Take the default; a node that may have happened stays open, for no default is safe."""
+    return default_decision(request.question) if Action.REJECT in request.question.actions else None
+
+
+def finish(made: Run, *, as_json: bool) -> int:
+    """Print what became of a run, and return its exit code."""
+    print_result(made.as_json() if as_json else made.log)
+    option = state_option(made.paths)
+    go_on = f"flownb resume {made.id}{option}"
+    match made.status:
+        case RunStatus.COMPLETED:
+            pass
+        case RunStatus.WAITING:
+            for question in made.state.open_questions:
+                choices = "|".join(question.actions)
+                say(
+                    f"waiting for {question.key}: flownb decide {made.id} {shlex.quote(question.key)} {choices}{option}"
+                )
+            say(f"then go on with: {go_on}")
+        case RunStatus.REJECTED:
+            tell(run_error(made).message, f"to ask again: {go_on} --from NODE")
+        case RunStatus.FAILED if made.errors and made.errors[0].hint:
+            tell(run_error(made).message, f"{made.errors[0].hint}\nthen go on with: {go_on}")
+        case _:
+            tell(run_error(made).message, f"go on with: {go_on}")
+    return EXIT_CODES.get(made.status, 1)
+
+
+def keep_log(document: Path, made: Run) -> None:
+    """Write a run's log at the end of its document; where that fails the run is what it is, and a line says so."""
+    try:
+        write_log(document, made.log)
+    except (FlowError, OSError) as error:
+        say(f"warning: the log is not in {document}: {error}")
+
+
+def shows_log_of(document: Path, made: Run) -> bool:
+    """Return whether a document's log is this run's: a resume then brings it up to date."""
+    try:
+        text = document.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return False
+    found = find_log(text)
+    return found is not None and f"`{made.id}`" in text[slice(*found)]
+
+
+def state_option(paths: RunPaths) -> str:
+    """Return the option that a later command needs to find a run; empty where its default does."""
+    return (
+        ""
+        if paths.root.resolve() == Path(STATE_FOLDER).resolve()
+        else f" --state {shlex.quote(short_path(paths.root))}"
+    )

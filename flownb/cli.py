@@ -1,0 +1,366 @@
+"""The command line: run, resume, look at and answer runs; check and draw workflows."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+import click
+from pydantic import JsonValue
+
+from flownb import api
+from flownb.attending import finish, keep_log, serve_here, shows_log_of, state_option
+from flownb.errors import (
+    Diagnostic,
+    FlowError,
+    FlowInputError,
+    FlowStateError,
+    FlowSyntaxError,
+    Severity,
+)
+from flownb.host import utc_now
+from flownb.model.decision import Action, Decision, Via
+from flownb.model.events import PlannedNode, RunStatus
+from flownb.model.nodes import walk
+from flownb.model.state import stamp
+from flownb.model.workflow import Workflow, bind_inputs
+from flownb.parse.notebook import flow_cells
+from flownb.preparing import STATE_FOLDER, Around, load, read_text
+from flownb.printing import draw_problems, print_result, say, tell
+from flownb.render.diagram import mermaid, text_tree
+from flownb.render.inert import visible
+from flownb.render.log import describe_decision, seconds
+from flownb.render.problems import problems_json
+from flownb.store.paths import RunPaths, find_run
+from flownb.terminal import ask_secret, can_answer, read_yaml, user_name
+
+USAGE: Final = 2
+"""Exit code: bad usage, an invalid workflow, inputs or secrets."""
+INTERRUPTED: Final = 130
+"""Exit code: Ctrl-C."""
+_DOCUMENT: Final = ".flow.md"
+_F = TypeVar("_F", bound=Callable[..., object])  # As click writes it: a command may take anything.
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code; no traceback is ever shown."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Carry out one command and return its exit code; every error is one message on standard error."""
+    try:
+        code = commands.main(list(arguments), prog_name="flownb", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # https://docs.python.org/3/library/signal.html#note-on-sigpipe: nothing more may be written at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 whoever raised it: the person is told, in one message
+        return _told(error)
+    return code if isinstance(code, int) else 0
+
+
+def _told(error: BaseException) -> int:
+    """Say what went wrong and return the exit code for it."""
+    match error:
+        case click.exceptions.NoArgsIsHelpError():
+            say(error.format_message())
+        case click.UsageError():
+            tell(error.format_message(), f"see `{error.ctx.command_path} --help`" if error.ctx else "")
+        case click.ClickException():
+            tell(error.format_message())
+        case FlowSyntaxError():
+            say(draw_problems(error.problems))
+        case FlowInputError():
+            tell(error.message, error.hint)
+        case FlowError():
+            tell(error.message, error.hint)
+            return 1
+        case KeyboardInterrupt() | click.Abort():
+            tell("interrupted")
+            return INTERRUPTED
+        case _:
+            tell(f"{type(error).__name__}: {error}", "this is a fault of flownb or of a plug-in: please report it")
+            return 1
+    return USAGE
+
+
+def _with_state(command: _F) -> _F:
+    return click.option(
+        "--state",
+        type=click.Path(path_type=Path),
+        envvar="FLOWNB_STATE_DIR",
+        metavar="DIR",
+        help="Where runs are kept.",
+    )(command)
+
+
+def _with_json(command: _F) -> _F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def _with_inputs(command: _F) -> _F:
+    return click.option(
+        "-i", "given", multiple=True, metavar="NAME=VALUE", help="An input; the value is read as YAML. May be repeated."
+    )(command)
+
+
+def _with_suspend(command: _F) -> _F:
+    return click.option("--suspend", is_flag=True, help="At a checkpoint save, say how to go on, and exit with 75.")(
+        command
+    )
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="flownb")
+def commands() -> None:
+    """Run workflows that are written as Markdown."""
+
+
+@commands.command("run")
+@click.argument("file")
+@_with_inputs
+@click.option("--inputs", "inputs_file", type=click.Path(path_type=Path), help="A YAML or JSON file: input → value.")
+@click.option("--dry-run", is_flag=True, help="Show what would run and what would be asked.")
+@click.option("--run-id", metavar="ID", help="The run's id; that of a run that exists resumes it with this text.")
+@click.option("--no-log", is_flag=True, help="Do not write the execution log at the end of the file.")
+@_with_suspend
+@_with_json
+@_with_state
+def run_workflow(  # noqa: PLR0913, PLR0917 click hands over one for each option
+    file: str,
+    given: tuple[str, ...],
+    inputs_file: Path | None,
+    dry_run: bool,
+    run_id: str | None,
+    no_log: bool,
+    suspend: bool,
+    as_json: bool,
+    state: Path | None,
+) -> int:
+    r"""Run FILE: a .flow.md, a notebook, or nb.ipynb#name where it holds several %%flow cells.
+
+    \b
+    flownb run weekly.flow.md -i topic=wind
+    """
+    workflow = load(file)
+    inputs = (_read_inputs(inputs_file) if inputs_file else {}) | _read_given(given)
+    if dry_run:
+        bind_inputs(workflow, inputs)
+        plan = api.plan(workflow)
+        print_result(_graph_json(workflow, plan) if as_json else text_tree(plan))
+        return 0
+    prepared, plan_of_resume = api.start(workflow, inputs, _around(state), run_id)
+    if plan_of_resume is not None:
+        say(str(plan_of_resume))
+    made = serve_here(prepared.paths, lambda hooks: api.serve(prepared, hooks), suspend=suspend)
+    if not no_log and workflow.path is not None and workflow.path.name.endswith(_DOCUMENT):
+        keep_log(workflow.path, made)
+    return finish(made, as_json=as_json)
+
+
+@commands.command("resume")
+@click.argument("run_id")
+@click.option("--from", "from_node", metavar="NODE", help="Run this node and all below it again.")
+@click.option("--as-was", is_flag=True, help="Go by the stored text, not by the document as it is now.")
+@_with_inputs
+@_with_suspend
+@_with_json
+@_with_state
+def resume_run(
+    run_id: str,
+    from_node: str | None,
+    as_was: bool,
+    given: tuple[str, ...],
+    suspend: bool,
+    as_json: bool,
+    state: Path | None,
+) -> int:
+    """Go on with a run that failed, was cancelled, was interrupted or waits. RUN_ID may be a unique prefix, or `last`."""
+    _find(run_id, state)
+    around = _around(state)
+    prepared, plan = api.take_up(run_id, around, _read_given(given), from_node=from_node, as_was=as_was)
+    say(str(plan))
+    made = serve_here(prepared.paths, lambda hooks: api.serve(prepared, hooks), suspend=suspend)
+    document = prepared.program.workflow.path
+    if document is not None and document.name.endswith(_DOCUMENT) and shows_log_of(document, made):
+        keep_log(document, made)
+    return finish(made, as_json=as_json)
+
+
+@commands.command("runs")
+@click.argument("workflow", required=False)
+@_with_json
+@_with_state
+def list_runs(workflow: str | None, as_json: bool, state: Path | None) -> int:
+    """List the runs that are kept, newest first."""
+    found = api.runs(workflow, state)
+    if as_json:
+        print_result(
+            [
+                {
+                    "run_id": run.run_id,
+                    "workflow": run.workflow,
+                    "status": str(run.status),
+                    "started_at": stamp(run.started_at),
+                    "duration": run.duration_s,
+                }
+                for run in found
+            ]
+        )
+        return 0
+    rows = [
+        (run.run_id, run.workflow, str(run.status), stamp(run.started_at) or "-", seconds(run.duration_s))
+        for run in found
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)] if rows else []
+    for row in rows:
+        print_result("  ".join([cell.ljust(width) for cell, width in zip(row[:4], widths, strict=True)] + [row[4]]))
+    if not rows:
+        say("no runs are kept here")
+    return 0
+
+
+@commands.command("show")
+@click.argument("run_id")
+@_with_json
+@_with_state
+def show_run(run_id: str, as_json: bool, state: Path | None) -> int:
+    """Show a run's log, from what is stored of it."""
+    _find(run_id, state)
+    made = api.show(run_id, state)
+    print_result(made.as_json() if as_json else made.log)
+    return 0
+
+
+@commands.command("decide")
+@click.argument("run_id")
+@click.argument("node")
+@click.argument("action", type=click.Choice([str(action) for action in Action]))
+@click.argument("text", required=False)
+@_with_state
+def decide(run_id: str, node: str, action: str, text: str | None, state: Path | None) -> int:
+    """Answer a checkpoint of a run, also of one that another process runs.
+
+    TEXT is the input: as it is where the checkpoint asks for text, else YAML.
+    """
+    paths = _find(run_id, state)
+    if action == Action.INPUT and text is None:
+        raise click.UsageError(f"`input` needs the input itself, as `flownb decide {run_id} {node} input TEXT`")
+    question = api.show(run_id, state).state.questions.get(node)
+    is_text = question is None or question.input in ("text", None)
+    value = text if text is None or is_text else read_yaml(text, "TEXT")
+    answer = Decision(action=action, input=value, by=user_name(), at=utc_now(), via=Via.COMMAND)
+    standing = api.decide(run_id, node, answer, state)
+    print_result(visible(f"{node}: {describe_decision(standing)}"))
+    if api.show(run_id, state).state.status is not RunStatus.RUNNING:
+        say(f"go on with: flownb resume {paths.run_id}{state_option(paths)}")
+    return 0
+
+
+@commands.command("validate")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@_with_json
+def validate(files: tuple[str, ...], as_json: bool) -> int:
+    """Show everything that is wrong with workflows; exit with 2 where any cannot run."""
+    problems: list[Diagnostic] = []
+    unread = 0
+    for file in files:
+        try:
+            problems += _problems_of(file)
+        except FlowInputError as error:
+            tell(error.message, error.hint)
+            unread += 1
+    if as_json:
+        print_result([dict(record) for record in problems_json(problems)])
+    elif problems:
+        print_result(draw_problems(problems))
+    elif not unread:
+        say(f"no problems in {', '.join(files)}")
+    return USAGE if unread or any(problem.severity is Severity.ERROR for problem in problems) else 0
+
+
+@commands.command("graph")
+@click.argument("file")
+@click.option("--format", "form", type=click.Choice(["mermaid", "text", "json"]), default="mermaid", show_default=True)
+def draw_graph(file: str, form: str) -> int:
+    """Draw what FILE would run: as a Mermaid flowchart, as text by waves, or as JSON."""
+    workflow = load(file)
+    plan = api.plan(workflow)
+    print_result(
+        _graph_json(workflow, plan) if form == "json" else mermaid(plan) if form == "mermaid" else text_tree(plan)
+    )
+    return 0
+
+
+def _around(state: Path | None) -> Around:
+    return Around(state_dir=state, ask_secret=ask_secret if can_answer() else None)
+
+
+def _find(run_id: str, state: Path | None) -> RunPaths:
+    """Return the run that is meant; one that is not there is bad usage, where other troubles with it are failures."""
+    try:
+        return find_run(state or Path(STATE_FOLDER), run_id)
+    except FlowStateError as error:
+        raise FlowInputError(error.message, error.hint) from error
+
+
+def _read_given(given: Sequence[str]) -> dict[str, JsonValue]:
+    inputs: dict[str, JsonValue] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"-i {text}: write -i NAME=VALUE")
+        try:
+            inputs[name] = read_yaml(value, f"-i {name}")
+        except FlowError as error:
+            raise FlowInputError(error.message, error.hint) from error
+    return inputs
+
+
+def _read_inputs(path: Path) -> dict[str, JsonValue]:
+    text = read_text(path)
+    try:
+        values: JsonValue = json.loads(text) if path.suffix == ".json" else read_yaml(text, str(path))
+    except FlowError as error:
+        raise FlowInputError(error.message, error.hint) from error
+    except ValueError as error:
+        raise FlowInputError(f"{path} is no JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise FlowInputError(f"{path} holds no inputs", "write a mapping: input → value")
+    return values
+
+
+def _problems_of(file: str) -> list[Diagnostic]:
+    """Return what is wrong with a file; in a notebook with every %%flow cell, or the one that is named."""
+    path, _, part = file.partition("#")
+    if not path.endswith(".ipynb"):
+        return api.validate(file)
+    cells = [f"{path}#{cell.index}" for cell in flow_cells(Path(path))]
+    problems: list[Diagnostic] = []
+    for cell in [file] if part or not cells else cells:
+        try:
+            problems += api.validate(load(cell))
+        except FlowSyntaxError as error:
+            problems += error.problems
+    return problems
+
+
+def _graph_json(workflow: Workflow, plan: Sequence[PlannedNode]) -> dict[str, JsonValue]:
+    lines = {node.id: node.span.line for node in walk(workflow.nodes)}
+    nodes: list[JsonValue] = [
+        {
+            "id": node.id,
+            "type": node.type,
+            "wave": node.wave,
+            "waits_for": list(node.waits_for),
+            "line": lines.get(node.id),
+        }
+        for node in plan
+    ]
+    return {"workflow": workflow.name, "nodes": nodes}
