@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -52,6 +54,17 @@ _PLACES: Final = {
     "validate": "flownb.api:validate",
 }
 """Public name → where it is defined: `import flownb` costs nothing, the first use of a name does."""
+
+
+class _Package(ModuleType):
+    """Keeps `flownb.parse` the function, although importing the package of that name would put that in its place."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (isinstance(value, ModuleType) and name in _PLACES):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:  # Any: as many types as there are public names
