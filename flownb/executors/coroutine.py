@@ -113,6 +113,7 @@ class _Job(Generic[T]):
             return
         context.run(_job.set, self)
         self._task = self.served.loop.create_task(self._carry_out(), context=context)
+        self._task.add_done_callback(self._finish)
 
     async def result(self, grace: float) -> T:
         return await self._answer.result(self._stop, self._give_up, grace)
@@ -123,8 +124,12 @@ class _Job(Generic[T]):
                 self._answer.value = await self._function()
         except BaseException as error:  # noqa: BLE001 Whatever it is, it is the node's failure and not the loop's end.
             self._answer.error = error
-        for task in self.tasks - {self._task}:  # Nothing that a node started goes on after it.
-            task.cancel()
+
+    def _finish(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():  # Before its first step.
+            self._answer.error = asyncio.CancelledError()
+        for left in self.tasks:  # Nothing that a node started goes on after it.
+            left.cancel()
         self._answer.hand_back()
 
     def _stop(self, again: bool) -> bool:  # noqa: FBT001 Handed to Answer.result.

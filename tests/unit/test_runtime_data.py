@@ -4,7 +4,7 @@ import pytest
 
 from flownb.errors import ExpressionError, NodeError
 from flownb.model.nodes import ExpressionNode, JsonNode, Leaf, MarkdownNode, TextNode, YamlNode
-from flownb.runtimes.base import Printed
+from flownb.runtimes.base import Printed, Runtime
 from flownb.runtimes.data import (
     ExpressionRuntime,
     JsonRuntime,
@@ -15,7 +15,7 @@ from flownb.runtimes.data import (
 from flownb.runtimes.jsontext import JsonTextError, load_json
 from tests.nodes import node_of, run_node, scope_of
 
-RUNTIMES = {
+RUNTIMES: dict[type[Leaf], Runtime] = {
     TextNode: TextRuntime(),
     MarkdownNode: MarkdownRuntime(),
     JsonNode: JsonRuntime(),
