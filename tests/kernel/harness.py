@@ -29,7 +29,7 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 30.0
+PATIENCE_S = float(os.environ.get("FLOWNB_PATIENCE_S", "30"))
 """Seconds after which something that should happen counts as not happening."""
 VIEW = "application/vnd.jupyter.widget-view+json"
 

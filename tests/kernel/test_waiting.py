@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,7 +65,7 @@ def waiting(k: Kernel, code: str = WAIT) -> Cell:
 
 def is_comm_answer(message: dict[str, Any], to: str) -> bool:
     """Tell whether a widget sent this as an answer to that message."""
-    return message["msg_type"] == "comm_msg" and message["parent_header"].get("msg_id") == to
+    return str(message["msg_type"]) == "comm_msg" and str(message["parent_header"].get("msg_id")) == to
 
 
 def test_a_click_on_the_main_shell_is_handled_while_the_cell_waits(k: Kernel) -> None:
@@ -159,6 +160,25 @@ def test_many_messages_arrive_in_order_among_cells(k: Kernel) -> None:
     assert k.value("heard[:300] == [str(number) for number in range(300)]") == "True"
     assert k.value("ran == list(range(0, 300, 10))") == "True"
     k.run("text.unobserve_all()")
+
+
+def test_cells_that_the_wait_left_unread_run_by_themselves(k: Kernel, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    hold = f"""
+def hold():
+    while not pathlib.Path({str(gate)!r}).exists():
+        time.sleep(0.01)
+import pathlib
+pump.call(lambda: pump.call(hold))
+"""
+    cell = waiting(k, hold + WAIT)
+    k.tell(k.button("Approve"), {"method": "custom", "content": {"event": "click"}})
+    later = [k.start(f"ran.append({number})") for number in range(250)]
+    k.ask("kernel_info_request", {}, channel="control")
+    gate.touch()
+    assert cell.finish().ok
+    later[-1].finish()
+    assert k.value("ran == list(range(250))") == "True"
 
 
 def test_cells_sent_meanwhile_are_aborted_when_it_fails(k: Kernel) -> None:
