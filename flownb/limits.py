@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from jinja2.runtime import Undefined
 from markupsafe import Markup
 
 T = TypeVar("T")
@@ -100,7 +101,7 @@ class Budget:
     def weigh(self, value: object) -> int:
         """Return about how many characters a value has as text; raise LimitError where that is more than may be made.
 
-        What stands twice is counted twice, so that lists of the same lists of the same lists cannot hide their size.
+        Something missing in it raises its own error. What stands twice is counted twice, so that lists of the same lists of the same lists cannot hide their size.
         """
         if not isinstance(value, Mapping | Sequence | AbstractSet) or isinstance(value, str | bytes):
             return len(value) if isinstance(value, str | bytes) else 8
@@ -110,6 +111,8 @@ class Budget:
             item = stack.pop()
             if isinstance(item, str | bytes):
                 total += len(item)
+            elif isinstance(item, Undefined):
+                str(item)  # Raises the error that says what is missing.
             elif isinstance(item, Mapping):
                 stack.extend(item.keys())
                 stack.extend(item.values())

@@ -221,8 +221,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def getattr(self, obj: Any, attribute: str) -> Any:  # Any: as the method it overrides.
         """Return a mapping's key before any method of it; of anything else its attribute."""
-        if isinstance(obj, Mapping) and attribute in obj:
-            return obj[attribute]
+        if isinstance(obj, Mapping):
+            if attribute in obj:
+                return obj[attribute]
+            if not hasattr(obj, attribute):  # A defaultdict would make the key up.
+                return self.undefined(obj=obj, name=attribute)
         return super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:  # Any: as the method it overrides.

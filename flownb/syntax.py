@@ -149,6 +149,7 @@ _WORDS: Final = (
     (re.compile(r"^expected token '(.*?)', got '(.*?)'$", re.DOTALL), r"unexpected '\2' where '\1' should stand"),
     (re.compile(r"^unexpected end of template, expected '(.*?)'\.$"), r"it ends where '\1' should stand"),
     (re.compile(r"^.*'end of template'.*$"), "it ends too early"),
+    (re.compile(r"^Unexpected end of template.*needs to be closed is '(.*?)'\.$"), r"the tag '\1' is not closed"),
     (re.compile(r"^Encountered unknown tag"), "unknown tag"),
     (re.compile(r"Jinja"), "flownb"),
 )

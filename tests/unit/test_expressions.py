@@ -1,0 +1,633 @@
+from __future__ import annotations
+
+import collections
+import math
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime
+from types import SimpleNamespace
+
+import pytest
+
+from flownb.errors import ExpressionError, FlowStateError
+from flownb.expressions import (
+    RESERVED_NAMES,
+    ExpressionSyntaxError,
+    Limits,
+    Name,
+    Target,
+    check_quotes,
+    evaluate,
+    expression_names,
+    is_template,
+    render,
+    template_names,
+    uses_raw,
+)
+
+VALUES: dict[str, object] = {
+    "articles": [{"title": "A", "items": 3}, {"title": "B", "items": 4}],
+    "inputs": {"topic": "solar"},
+    "item": {"items": [1], "keys": 2},
+    "review": SimpleNamespace(action="approve"),
+    "n": 3,
+    "text": "it's",
+    "when": datetime(2026, 11, 23, 10, 15, tzinfo=UTC),
+}
+SMALL = Limits(seconds=0.3, size=1_000_000)
+
+
+class TestValues:
+    @pytest.mark.parametrize(
+        "source, value",
+        [
+            ("n + 1", 4),
+            ("[true, True, false, none, None]", [True, True, False, None, None]),
+            ("articles[0].title", "A"),
+            ('articles[0]["title"]', "A"),
+            ("item.items", [1]),
+            ("item.keys", 2),
+            ("inputs.items() | list", [("topic", "solar")]),
+            ("review.action", "approve"),
+            ('review["action"]', "approve"),
+            ("articles | map(attribute='title')", ["A", "B"]),
+            ("articles | selectattr('items', 'gt', 3)", [{"title": "B", "items": 4}]),
+            ("range(3)", [0, 1, 2]),
+            ("inputs.keys()", ["topic"]),
+            ("1 if false", None),
+            ("missing | default(1)", 1),
+            ("inputs.missing | default(1)", 1),
+            ("missing is defined", False),
+            ("articles | sum(attribute='items')", 7),
+            ("'a' ~ n ~ none", "a3None"),
+            ("1 < n < 4", True),
+            ("{'a': [n]}", {"a": [3]}),
+            ("[1, 2, 3][1:]", [2, 3]),
+        ],
+    )
+    def test_an_expression_has_a_value(self, source: str, value: object) -> None:
+        assert evaluate(source, VALUES) == value
+
+    @pytest.mark.parametrize("source", ["{{ n }}", " {{ n }}\n", "{{- n -}}", "{# why #}{{ n }}"])
+    def test_a_lone_insertion_keeps_the_type(self, source: str) -> None:
+        assert render(source, VALUES) == 3
+
+    @pytest.mark.parametrize(
+        "source, text",
+        [
+            ("n={{ n }}", "n=3"),
+            ("{{ n }}{{ n }}", "33"),
+            ("{{ n }}.", "3."),
+            ("at {{ when }}", "at 2026-11-23T10:15:00+00:00"),
+            ("{% for a in articles %}{{ loop.index }}/{{ loop.length }}{{ a.title }} {% endfor %}", "1/2A 2/2B "),
+            ("{% set x = n + 1 %}{{ x }}", "4"),
+            ("{% macro m(a) %}<{{ a }}>{% endmacro %}{{ m(1) }}{{ m(2) }}", "<1><2>"),
+            ("{% for x in [[1, [2]]] recursive %}{{ x if x is number else loop(x) }}{% endfor %}", "12"),
+            ("{{ 1 if false }}|", "|"),
+            ("two\n", "two\n"),
+            ("{% raw %}{{ n }}{% endraw %}", "{{ n }}"),
+        ],
+    )
+    def test_anything_else_becomes_text(self, source: str, text: str) -> None:
+        assert render(source, VALUES) == text
+
+    def test_a_value_that_holds_braces_is_not_read_as_a_template(self) -> None:
+        assert render("a {{ x }}", {"x": "{{ n }}", "n": 1}) == "a {{ n }}"
+
+    def test_now_and_uuid_are_real_unless_given(self) -> None:
+        assert evaluate("now().tzinfo", {}) is UTC
+        one, two = evaluate("uuid()", {}), evaluate("uuid()", {})
+        assert one != two
+        assert evaluate("[now(), uuid()]", {"now": lambda: 1, "uuid": lambda: 2}) == [1, 2]
+
+    def test_only_the_names_used_are_looked_up(self) -> None:
+        asked = []
+
+        class Lazy(Mapping[str, object]):
+            def __getitem__(self, key: str) -> object:
+                asked.append(key)
+                return {"a": 1}[key]
+
+            def __iter__(self) -> Iterator[str]:
+                raise AssertionError
+
+            def __len__(self) -> int:
+                raise AssertionError
+
+        assert evaluate("a + 1", Lazy()) == 2
+        assert asked == ["a"]
+        assert render("{% for i in [1] %}{{ a }}{{ range(2) | length }}{% endfor %}", Lazy()) == "12"
+
+    def test_a_value_s_own_flow_error_comes_through(self) -> None:
+        class Broken:
+            @property
+            def field(self) -> object:
+                raise FlowStateError("gone")
+
+        with pytest.raises(FlowStateError, match="gone"):
+            evaluate("x.field", {"x": Broken()})
+
+    def test_it_works_on_many_threads_at_once(self) -> None:
+        found: list[object] = []
+        threads = [threading.Thread(target=lambda: found.append(render("{{ n }}!", VALUES))) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == ["3!"] * 8
+
+
+class TestMissing:
+    @pytest.mark.parametrize(
+        "source, message",
+        [
+            ("artikles", "nothing is called `artikles`; did you mean `articles`?"),
+            ("zzz", "nothing is called `zzz`"),
+            ("articles[0].titel", "`articles[0]` has no `titel`; did you mean `title`?"),
+            ("inputs.topik", "`inputs` has no `topik`; did you mean `topic`?"),
+            ('inputs["topik"]', "`inputs` has no `topik`; did you mean `topic`?"),
+            ("review.acton", "`review` has no `acton`; did you mean `action`?"),
+            ("articles[7]", "`articles` has no `7`"),
+            ("articles | map(attribute='titel')", "a dict has no `titel`; did you mean `title`?"),
+            ("[artikles]", "nothing is called `artikles`; did you mean `articles`?"),
+            ("{'a': {'b': artikles}}", "nothing is called `artikles`; did you mean `articles`?"),
+            ("artikles + 1", "nothing is called `artikles`; did you mean `articles`?"),
+            ("artikles and 1", "nothing is called `artikles`; did you mean `articles`?"),
+            ("artikles | tojson", "nothing is called `artikles`; did you mean `articles`?"),
+        ],
+    )
+    def test_the_message_names_it_and_the_nearest(self, source: str, message: str) -> None:
+        with pytest.raises(ExpressionError) as raised:
+            evaluate(source, VALUES)
+        assert raised.value.message == message
+        with pytest.raises(ExpressionError) as raised:
+            render("{{ " + source + " }}", VALUES)
+        assert raised.value.message == message
+
+    @pytest.mark.parametrize("target", Target)
+    def test_nothing_missing_is_put_into_a_text(self, target: Target) -> None:
+        with pytest.raises(ExpressionError, match="nothing is called `zzz`"):
+            render("a {{ zzz }}", VALUES, target)
+
+    def test_looking_a_key_up_does_not_make_it(self) -> None:
+        data: collections.defaultdict[str, int] = collections.defaultdict(int)
+        assert evaluate("[x.a is defined, x['a'] is defined]", {"x": data}) == [False, False]
+        assert data == {}
+
+
+class TestNames:
+    def test_names_are_those_the_template_does_not_set(self) -> None:
+        source = (
+            "{% set own = given %}{{ own }}{% for i, j in rows if i %}{{ i }}{{ loop.index }}{{ inner }}{% endfor %}"
+            "{% macro m(a, b=late) %}{{ a }}{{ varargs }}{% endmacro %}{{ m(1) }}{{ range(3) }}{{ now() }}"
+            "{% with w = 1 %}{{ w }}{% endwith %}{% set block %}{{ deep }}{% endset %}{{ block }}"
+        )
+        assert [name.name for name in template_names(source)] == ["given", "rows", "inner", "late", "deep"]
+
+    def test_a_loop_variable_is_not_set_after_its_loop(self) -> None:
+        assert [name.name for name in template_names("{% for i in [] %}{% endfor %}{{ i }}")] == ["i"]
+
+    def test_a_node_may_have_the_name_of_something_offered(self) -> None:
+        assert [name.name for name in expression_names("range | length + range(2) | length")] == ["range"]
+
+    def test_names_have_their_attribute_and_exact_place(self) -> None:
+        source = 'é {{ inputs.topic }}\r\n  {{ a }} {{ inputs["x"].y\n + b[0].c }}'
+        assert template_names(source) == (
+            Name("inputs", "topic", 1, 6, guarded=False),
+            Name("a", None, 2, 6, guarded=False),
+            Name("inputs", "x", 2, 14, guarded=False),
+            Name("b", None, 3, 4, guarded=False),
+        )
+
+    @pytest.mark.parametrize(
+        "source, guarded",
+        [
+            ("x", [False]),
+            ("x is defined", [True]),
+            ("x is not defined", [True]),
+            ("x | default(y)", [True, False]),
+            ("x if x is defined else y", [True, True, False]),
+            ("x is defined and x.a > 1", [True, True]),
+            ("x is not defined or x > 1", [True, True]),
+            ("x is defined or x", [True, False]),
+            ("inputs.a | default(1)", [True]),
+            ("typo.a | default(1)", [False]),
+            ("inputs.a is defined and inputs.a and inputs.b", [True, True, False]),
+        ],
+    )
+    def test_a_guarded_name_is_marked(self, source: str, guarded: list[bool]) -> None:
+        found = sorted(expression_names(source), key=lambda name: name.column)
+        assert [name.guarded for name in found] == guarded or [
+            name.guarded for name in expression_names(source)
+        ] == guarded
+
+    def test_a_guard_holds_in_its_branch_only(self) -> None:
+        source = "{% if x is defined %}{{ x }}{% else %}{{ x }}{% endif %}"
+        assert [name.guarded for name in template_names(source)] == [True, True, False]
+
+    def test_text_without_braces_is_no_template(self) -> None:
+        assert not is_template("a } b {")
+        assert all(is_template(source) for source in ("{{ a", "{% a", "{# a"))
+        assert template_names("plain") == ()
+
+    def test_reserved_names_are_the_format_s(self) -> None:
+        assert {
+            *("inputs", "secrets", "env", "run", "nodes", "error", "item", "index", "round", "previous", "loop", "now"),
+            *("uuid", "idempotency_key"),
+        } == RESERVED_NAMES
+
+
+class TestSyntax:
+    @pytest.mark.parametrize(
+        "source, line, column, part",
+        [
+            ("x +", 1, 4, "ends too early"),
+            ("x $", 1, 3, "unexpected character '$'"),
+            ("(1", 1, 3, "where ')' should stand"),
+            ("1)", 1, 2, "unexpected ')'"),
+            ("a b", 1, 3, "unexpected 'b'"),
+            ("a |\n lenght", 2, 2, "no filter 'lenght'"),
+            ("a is foo", 1, 6, "no test 'foo'"),
+            ("", 1, 1, "ends too early"),
+            ("(" * 3000, 1, 1, "nested too deeply"),
+            ("1" * 5000, 1, 1, "digits"),
+        ],
+    )
+    def test_an_error_points_into_the_expression(self, source: str, line: int, column: int, part: str) -> None:
+        with pytest.raises(ExpressionSyntaxError) as raised:
+            expression_names(source)
+        assert part in raised.value.message
+        assert (raised.value.line, raised.value.column) == (line, column)
+
+    @pytest.mark.parametrize(
+        "source, line, column, part",
+        [
+            ("a\nb {{ x + }}", 2, 10, "unexpected '}}'"),
+            ("a {{ x", 1, 7, "where '}}' should stand"),
+            ("{% if x %}", 1, 11, "the tag 'if' is not closed"),
+            ("{% include 'x' %}", 1, 4, "'include'"),
+            ("{% extends 'x' %}", 1, 4, "'extends'"),
+            ("{% import 'x' as y %}", 1, 4, "'import'"),
+            ("{% fro x in y %}", 1, 4, "unknown tag 'fro'"),
+            ("a {# x", 1, 5, "missing end of comment"),
+            ("a {{ 'x' | uper }}", 1, 12, "no filter 'uper'"),
+            ("{% if a %}{{ x | uper }}{% endif %}", 1, 18, "no filter 'uper'"),
+        ],
+    )
+    def test_an_error_points_into_the_template(self, source: str, line: int, column: int, part: str) -> None:
+        with pytest.raises(ExpressionSyntaxError) as raised:
+            template_names(source)
+        assert part in raised.value.message
+        assert (raised.value.line, raised.value.column) == (line, column)
+
+    @pytest.mark.parametrize(
+        "source, hint",
+        [
+            ("a | lenght", "did you mean `length`?"),
+            ("a | jmespth('x')", "did you mean `jmespath`?"),
+            ("a is definde", "did you mean `defined`?"),
+            ("{{ a }}", "an expression stands here, without `{{` and `}}`"),
+        ],
+    )
+    def test_an_error_says_what_to_write(self, source: str, hint: str) -> None:
+        with pytest.raises(ExpressionSyntaxError) as raised:
+            expression_names(source)
+        assert raised.value.hint == hint
+        with pytest.raises(ExpressionError) as raised_later:
+            evaluate(source, {})
+        assert raised_later.value.hint == hint
+
+
+class TestSandbox:
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "x.__class__",
+            "x['__class__']",
+            "x | attr('__class__')",
+            "'{0.__class__}'.format(x)",
+            "'{x.__class__}'.format_map({'x': x})",
+            "[x] | map(attribute='__class__') | list",
+            "x.append(1)",
+            "x | map('append') | list",
+            "d.update({})",
+            "d.pop('a')",
+            "d.setdefault('b', 1)",
+            "s.add(1)",
+            "s.intersection_update([])",
+            "o.move_to_end('a')",
+            "math.floor(1.5)",
+            "range.__init__",
+            "dict.__subclasses__()",
+            "cycler.__init__.__globals__",
+            "now.__globals__",
+            "self._TemplateReference__context",
+        ],
+    )
+    def test_nothing_private_and_nothing_that_changes_data_is_reached(self, source: str) -> None:
+        values = {"x": [1], "d": {"a": 1}, "s": {2}, "o": collections.OrderedDict(a=1, b=2), "math": math}
+        with pytest.raises(ExpressionError):
+            render(f"a{{{{ {source} }}}}", values)
+        assert values == {"x": [1], "d": {"a": 1}, "s": {2}, "o": collections.OrderedDict(a=1, b=2), "math": math}
+        assert list(values["o"]) == ["a", "b"]  # type: ignore[call-overload]  # An OrderedDict.
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "{{ 'a' * 50000000 }}",
+            "{{ 50000000 * 'a' }}",
+            "{{ [0] * 10**9 }}",
+            "{{ 9 ** (9 ** 9) }}",
+            "{{ 10 ** (10 ** 8) }}",
+            "{% set x = 9 ** 9999 %}" + "{% set x = x * x %}" * 30 + "{{ x }}",
+            "{{ '%99999999d' % 1 }}",
+            "{{ '%*d' % (99999999, 1) }}",
+            "{{ '%.99999999f' | format(1) }}",
+            "{{ ('%(a)s' * 10000) % {'a': 'x' * 10000} }}",
+            "{{ '{:99999999}'.format(1) }}",
+            "{{ '{0:{1}}'.format(1, 99999999) }}",
+            "{{ ('{0}' * 10000).format('x' * 10000) }}",
+            "{{ 'a'.ljust(10**9) }}",
+            "{{ 'a'.zfill(10**9) }}",
+            "{{ ('\t' * 1000).expandtabs(10**6) }}",
+            "{{ ('a' * 10000).replace('a', 'b' * 10000) }}",
+            "{{ ('a' * 10000).translate({97: 'b' * 10000}) }}",
+            "{{ ('a' * 10000).join(range(1000) | map('string')) }}",
+            "{{ (1).to_bytes(10**10, 'big') }}",
+            "{{ 'a' | center(10**9) }}",
+            "{{ 'a\nb' | indent(10**9) }}",
+            "{{ ('a\n' * 10000) | indent('x' * 10000) }}",
+            "{{ ('a' * 10000) | replace('a', 'b' * 10000) }}",
+            "{{ range(100000) | join('x' * 100000) }}",
+            "{{ ('a' * 100000) | wordwrap(1, true, 'x' * 1000) }}",
+            "{{ [1] | batch(10**9, 0) }}",
+            "{{ [1] | slice(10**9) }}",
+            "{{ 5 | round(-10**9) }}",
+            "{{ 5.5 | round(10**9, 'ceil') }}",
+            "{{ ([[1]] * 100000) | sum(start=[]) }}",
+            "{{ [1] | tojson(indent=10**9) }}",
+            "{% set a = [1] %}" + "{% set a = [a, a] %}" * 40 + "x{{ a }}",
+            "{% set a = [1] %}" + "{% set a = [a, a] %}" * 40 + "x{{ a | tojson }}",
+            "{% set a = [1] %}{% set b = [1] %}" + "{% set a = [a, a] %}{% set b = [b, b] %}" * 40 + "{{ a == b }}",
+            "{{ [1] | jmespath('" + "[@, @] | [] | " * 40 + "@') }}",
+            "{% for i in range(100000) %}" + "A" * 1000 + "{% endfor %}",
+            "{% set x %}{% for i in range(100000) %}" + "A" * 1000 + "{% endfor %}{% endset %}{{ x | length }}",
+            "{% macro m() %}{% for i in range(100000) %}" + "A" * 1000 + "{% endfor %}{% endmacro %}{{ m() | length }}",
+            "{% set x = 'a' * 1000 %}" + "{% set x = x ~ x %}" * 20 + "{{ x | length }}",
+            "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}",
+            "{% for i in [1] recursive %}{{ loop([1]) }}{% endfor %}",
+            "{% macro f(n) %}{{ f(n) }}{% endmacro %}{{ f(1) }}",
+            "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
+            "{{ ('a' * 5000) | regex('(a|a|aa)+$b') }}",
+            "{{ range(100001) }}",
+            "{{ lipsum(n=100000) }}",
+            "{{ " + "1+" * 20000 + "1 }}",
+            "{{ x" + ".a" * 20000 + " }}",
+            "{{ " + "[" * 5000 + "]" * 5000 + " }}",
+        ],
+        ids=lambda source: source[:40],
+    )
+    def test_what_is_too_large_or_too_slow_is_an_expression_error(self, source: str) -> None:
+        with pytest.raises(ExpressionError):
+            render(source, {"x": 1}, limits=SMALL)
+
+    @pytest.mark.parametrize("source", ["{{ 10**(10**9) }}", "{{ 'a' * 10**11 }}", "{{ 9**(9**9) if false else 1 }}"])
+    def test_nothing_is_worked_out_while_names_are_looked_for(self, source: str) -> None:
+        assert template_names(source) == ()
+
+    def test_the_limits_of_the_format_are_10_mb_and_5_s(self) -> None:
+        assert Limits() == Limits(seconds=5.0, size=10_000_000)
+        assert len(str(render("{{ 'a' * 9999999 }}x", {}))) == 10_000_000
+        with pytest.raises(ExpressionError, match="more than 10 MB"):
+            render("{{ 'a' * 9999999 }}xy", {})
+
+    def test_bytes_count_not_characters(self) -> None:
+        with pytest.raises(ExpressionError, match="more than 1 MB"):
+            render("{{ 'é' * 600000 }}x", {}, limits=SMALL)
+
+    def test_a_large_value_passes_through_as_it_is(self) -> None:
+        value = "a" * 2_000_000
+        assert evaluate("x", {"x": value}, SMALL) is value
+
+    @pytest.mark.parametrize("source", ["1 / 0", "[] | first + 1", "'a' + 1", "n()", "'a' | fromjson", "x.y"])
+    def test_no_other_error_gets_out(self, source: str) -> None:
+        class Rude:
+            @property
+            def y(self) -> object:
+                raise RuntimeError("no")
+
+        with pytest.raises(ExpressionError) as raised:
+            evaluate(source, {"n": 1, "x": Rude()})
+        assert source in raised.value.message or "`" in raised.value.message
+
+
+class TestFilters:
+    @pytest.mark.parametrize(
+        "source, value",
+        [
+            ("articles | jmespath('[*].title')", ["A", "B"]),
+            ("articles | jmespath('[*].{t: title}')", [{"t": "A"}, {"t": "B"}]),
+            ("articles | jmespath('[9].title')", None),
+            ("when | date('%d.%m.%Y')", "23.11.2026"),
+            ("'2026-11-23T10:15:00Z' | date('%H:%M')", "10:15"),
+            ("0 | date", "1970-01-01"),
+            ("90 | duration", "1m30s"),
+            ("5400 | duration", "1h30m"),
+            ("0.25 | duration", "250ms"),
+            ("1.5 | duration", "1.5s"),
+            ("0 | duration", "0s"),
+            ("59.9996 | duration", "1m"),
+            ("183600 | duration", "2d3h"),
+            ("-90 | duration", "-1m30s"),
+            ("'a' | hash", "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"),
+            ("'a' | hash('md5')", "0cc175b9c0f1b6a831c399e269772661"),
+            ("'é' | b64encode", "w6k="),
+            ("'w6k=' | b64decode", "é"),
+            ("'/w==' | b64decode", b"\xff"),
+            ("'Crème Brûlée, 2!' | slug", "creme-brulee-2"),
+            ("'加载 数据' | slug", "加载-数据"),
+            ("""'{"a": [1]}' | fromjson""", {"a": [1]}),
+            ("text | quote", "'it'\"'\"'s'"),
+            ("'ab12c' | regex('[0-9]+')", "12"),
+            ("'ab12c' | regex('([a-z])([0-9])')", "b"),
+            ("'ab' | regex('[0-9]')", None),
+            ("'<é>' | tojson", '"<é>"'),
+            ("when | tojson", '"2026-11-23T10:15:00+00:00"'),
+            ("'a b&c' | urlencode", "a%20b%26c"),
+            ("'%s-%d' | format('a', 2)", "a-2"),
+            ("'%(a)s' | format(a=1)", "1"),
+            ("'<b>' | escape", "&lt;b&gt;"),
+        ],
+    )
+    def test_a_filter_gives(self, source: str, value: object) -> None:
+        assert evaluate(source, VALUES) == value
+
+    @pytest.mark.parametrize(
+        "source, part",
+        [
+            ("'soon' | date", "soon"),
+            ("'x' | duration", "is no number of seconds"),
+            ("'a' | hash('md6')", "is no hash"),
+            ("'{' | fromjson", "is no JSON"),
+            ("'a' | regex('(')", "is no regular expression"),
+            ("[] | jmespath('[')", "JMESPath"),
+            ("inputs.items", "`items` is a method"),
+        ],
+    )
+    def test_a_filter_says_what_is_wrong(self, source: str, part: str) -> None:
+        with pytest.raises(ExpressionError) as raised:
+            evaluate(source, {**VALUES, "inputs": {}})
+        assert part in raised.value.message
+
+    def test_results_are_plain_text(self) -> None:
+        assert type(evaluate("'a' | escape", {})) is str
+        assert type(evaluate("'a' | safe | upper", {})) is str
+
+
+class TestShell:
+    @pytest.mark.parametrize(
+        "template, script",
+        [
+            ("echo {{ text }}", "echo 'it'\"'\"'s'"),
+            ("echo {{ 'a' }}", "echo a"),
+            ("echo {{ n }}", "echo 3"),
+            ("echo {{ '3' }}", "echo '3'"),
+            ("echo {{ 'A=b' }}", "echo 'A=b'"),
+            ("echo {{ '' }}", "echo ''"),
+            ("echo {{ true }} {{ none }} {{ [1, 'a b'] }}", "echo true null '[1, \"a b\"]'"),
+            ("echo {{ '$(x)' ~ n }}", "echo '$(x)3'"),
+            ("echo {{ 1 if false }}", "echo ''"),
+            ("echo {{ text | raw }}", "echo it's"),
+            ("echo {{ (text | raw) ~ '' }}", "echo 'it'\"'\"'s'"),
+            ('echo "{{ n | raw }}"', 'echo "3"'),
+            ("echo {{ 'a b' | quote }}", "echo 'a b'"),
+            ("{{ 'a b' }}", "'a b'"),
+            ("echo {{ when }}", "echo 2026-11-23T10:15:00+00:00"),
+            ("{% for a in articles %}echo {{ a.title ~ ' ' }};{% endfor %}", "echo 'A ';echo 'B ';"),
+            ("{% set x %}a {{ text }}{% endset %}echo {{ x }}", "echo 'a it'\"'\"'s'"),
+            ("{% macro m(x) %}--a {{ x }}{% endmacro %}echo {{ m('b') }}", "echo '--a b'"),
+        ],
+    )
+    def test_a_value_is_one_word(self, template: str, script: str) -> None:
+        assert check_quotes(template, Target.SHELL) == []
+        assert render(template, VALUES, Target.SHELL) == script
+
+    @pytest.mark.parametrize(
+        "template, column, where",
+        [
+            ('echo "{{ n }}"', 7, "inside double quotes"),
+            ("echo '{{ n }}'", 7, "inside single quotes"),
+            ("echo $'{{ n }}'", 8, "inside $'…'"),
+            ("echo `ls {{ n }}`", 10, "inside backticks"),
+            ("echo ${a:-{{ n }}}", 11, "inside ${…}"),
+            ("echo $(({{ n }}))", 9, "in arithmetic"),
+            ("((x = {{ n }}))", 7, "in arithmetic"),
+            ("echo $[{{ n }}]", 8, "in arithmetic"),
+            ("a[{{ n }}]=1", 3, "in an index"),
+            ("[[ {{ n }} -gt 1 ]]", 4, "in an arithmetic comparison"),
+            ("[[ 1 -gt {{ n }} ]]", 10, "in an arithmetic comparison"),
+            ("# {{ n }}", 3, "in a comment"),
+            ("\\{{ n }}", 2, "after a backslash"),
+            ("${{ n }}", 2, "after a $"),
+            ("cat <<{{ n }}", 7, "in the word that ends a here-document"),
+            ('echo "$(echo "{{ n }}")"', 15, "inside double quotes"),
+            ('"$(case a in a) echo "{{ n }}";; esac)"', 23, "where flownb cannot tell"),
+            ('"$$({{ n }})"', 5, "inside double quotes"),
+            ('[ {{ n }} -gt 1 ]; echo "it\'s {{ n }}"', 31, "inside double quotes"),
+        ],
+    )
+    def test_a_value_in_quotes_is_refused(self, template: str, column: int, where: str) -> None:
+        problems = check_quotes(template, Target.SHELL)
+        assert [(problem.line, problem.column) for problem in problems] == [(1, column)]
+        assert where in problems[0].message
+        assert problems[0].hint
+        with pytest.raises(ExpressionError) as raised:
+            render(template, VALUES, Target.SHELL)
+        assert where in raised.value.message
+
+    @pytest.mark.parametrize("opening", ["<<EOF", "<<'EOF'", '<< "EOF"', "<<\\EOF", "<<-EOF"])
+    def test_a_value_in_a_here_document_is_refused_and_after_it_is_not(self, opening: str) -> None:
+        body = f"cat {opening} | tr a {{{{ n }}}}\nit's \"{{{{ n }}}}\nEOF\necho {{{{ n }}}}\n"
+        problems = check_quotes(body, Target.SHELL)
+        assert [(problem.line, "here-document" in problem.message) for problem in problems][:1] == [(2, True)]
+        assert len(problems) == (2 if "\\" in opening else 1)
+
+    @pytest.mark.parametrize(
+        "template",
+        [
+            '{% if n %}"{% endif %}{{ n }}',
+            '{% if n %}"{% else %}"{% endif %}{{ n }}',
+            "{% for a in articles %}'{% endfor %}{{ n }}",
+            "{% if n %}\\{% endif %}{{ n }}",
+            "{% call m() %}{% endcall %}",
+            "{% filter upper %}{{ n }}{% endfilter %}",
+            "{% for a in articles recursive %}{{ a }}{% endfor %}",
+        ],
+    )
+    def test_quotes_that_depend_on_a_branch_are_refused(self, template: str) -> None:
+        assert check_quotes(template, Target.SHELL)
+
+    @pytest.mark.parametrize(
+        "template",
+        [
+            'echo "$(ls {{ n }})" $(ls {{ n }})',
+            'echo "it\'s" {{ n }}',
+            "# it's\necho {{ n }}",
+            "echo a#b' ' {{ n }}",
+            "echo \\' {{ n }}",
+            "cat <<< {{ n }}",
+            "cat <(echo {{ n }})",
+            "echo $((1 << 2)) {{ n }}",
+            "{% if n %}\"a\"{% else %}'b'{% endif %} {{ n }}",
+            "[[ {{ n }} == 3 ]] && [ {{ n }} -gt 1 ]",
+            "case {{ n }} in a) echo {{ n }};; esac",
+            '"a"{{ n }}"b"',
+            "{# it's #}{{ n }}",
+        ],
+    )
+    def test_a_value_between_quotes_is_allowed(self, template: str) -> None:
+        assert check_quotes(template, Target.SHELL) == []
+
+    def test_bash_cannot_hold_a_nul(self) -> None:
+        with pytest.raises(ExpressionError, match="NUL"):
+            render("echo {{ x }}", {"x": "a\0b"}, Target.SHELL)
+
+    def test_raw_is_seen_only_where_it_switches_quoting_off(self) -> None:
+        assert uses_raw("echo {{ a | upper | raw }}")
+        assert uses_raw("echo {{ a | raw if b else c }}")
+        assert not uses_raw("echo {{ (a | raw) ~ b }} {{ a }}")
+        assert not uses_raw("echo {{ a | ")
+
+
+class TestJson:
+    @pytest.mark.parametrize(
+        "template, text",
+        [
+            ('{"a": {{ text }}}', '{"a": "it\'s"}'),
+            ("{{ [1, none, true] }}", "[1, null, true]"),
+            ("{{ when }}", '"2026-11-23T10:15:00+00:00"'),
+            ("{{ articles | tojson }}", '[{"title": "A", "items": 3}, {"title": "B", "items": 4}]'),
+            ("{{ day }}", '"2026-11-23"'),
+            ("{{ 1 if false }}", "null"),
+            ("a: {{ n }} # it's\nb: {{ n }}", "a: 3 # it's\nb: 3"),
+            ('{"\\"": {{ n }}}', '{"\\"": 3}'),
+            ("{{ '\u2028😀' }}", '"\\u2028😀"'),
+            ("[{{ text | raw }}]", "[it's]"),
+        ],
+    )
+    def test_a_value_becomes_json(self, template: str, text: str) -> None:
+        assert check_quotes(template, Target.JSON) == []
+        assert render(template, {**VALUES, "day": date(2026, 11, 23)}, Target.JSON) == text
+
+    @pytest.mark.parametrize("template", ['{"a": "{{ n }}"}', "a: '{{ n }}'", 'a: "b\n  {{ n }}"', "['', 'x{{ n }}']"])
+    def test_a_value_in_quotes_is_refused_and_told_to_drop_them(self, template: str) -> None:
+        (problem,) = check_quotes(template, Target.JSON)
+        assert "quotes" in problem.message
+        assert "without quotes" in problem.hint
+        with pytest.raises(ExpressionError, match="without quotes"):
+            render(template, VALUES, Target.JSON)
+
+    @pytest.mark.parametrize("value", [math.nan, math.inf, b"x", object()])
+    def test_what_json_does_not_have_is_an_error(self, value: object) -> None:
+        with pytest.raises(ExpressionError):
+            render("[{{ x }}]", {"x": value}, Target.JSON)
