@@ -103,8 +103,7 @@ def compile_body(source: str, filename: str, first_line: int) -> CodeType:
     """
     _remember_lines(source, filename, first_line)
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    padded = "\n" * (first_line - 1) + source
-    tree = compile(padded, filename, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
+    tree = _parsed(source, filename, first_line - 1)
     if tree.body and isinstance(tree.body[-1], ast.Expr):
         last = tree.body[-1]
         target = ast.copy_location(ast.Name(_VALUE, ast.Store()), last)
@@ -113,15 +112,30 @@ def compile_body(source: str, filename: str, first_line: int) -> CodeType:
     return code
 
 
+def _parsed(source: str, filename: str, above: int) -> ast.Module:
+    """Return the body's tree. Its lines are moved afterwards: empty lines before it would cost as much as the text is long."""
+    try:
+        tree: ast.Module = compile(
+            source, filename, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | ast.PyCF_ONLY_AST, dont_inherit=True
+        )
+    except SyntaxError as error:
+        error.lineno = error.lineno and error.lineno + above
+        error.end_lineno = error.end_lineno and error.end_lineno + above
+        raise
+    return ast.increment_lineno(tree, above)
+
+
 def _remember_lines(source: str, filename: str, first_line: int) -> None:
     """Lay the body's lines over what linecache has of its text; without a time of change it is never dropped as stale."""
     known = linecache.cache.get(filename)
-    lines = list(known[2]) if known is not None and len(known) > 2 else []  # noqa: PLR2004 A lazy entry has one field.
+    lines: list[str] = []
+    if known is not None and len(known) > 2:  # noqa: PLR2004 A lazy entry has one field.
+        lines = known[2] if known[1] is None else list(known[2])  # Ours is not copied: there are many bodies in a text.
     body = [line + "\n" for line in source.split("\n")]
     end = first_line - 1 + len(body)
     lines.extend(["\n"] * (end - len(lines)))
     lines[first_line - 1 : end] = body
-    linecache.cache[filename] = (sum(map(len, lines)), None, lines, filename)
+    linecache.cache[filename] = (0, None, lines, filename)  # The size is looked at only beside a time of change.
 
 
 def enter_body(code: CodeType, names: dict[str, object]) -> object:
