@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any, Final
-
-from pydantic import JsonValue
-from ruamel.yaml import YAML
-from ruamel.yaml.constructor import SafeConstructor
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+import asyncio
+from typing import Final
 
 from flownb.errors import ExpressionError, NodeError
 from flownb.expressions import Target, evaluate, is_template, render
@@ -16,10 +11,10 @@ from flownb.model.nodes import Leaf
 from flownb.runtimes.base import Printed, Scope
 from flownb.runtimes.jsontext import JsonTextError, load_json
 from flownb.runtimes.output import redacted
+from flownb.runtimes.yamltext import YamlTextError, load_yaml
 
-MOST_VALUES: Final = 1_000_000
-"""Most values in one YAML body, aliases counted as often as they are used: an alias in an alias in an alias is a bomb."""
-_DEEPEST: Final = 200
+_QUICK: Final = 4096
+"""The most characters of YAML that are read without a thread."""
 _END: Final = "."
 
 
@@ -71,19 +66,13 @@ class YamlRuntime:
             NodeError: With its values in it, the text is no YAML or stands for something that JSON does not have.
         """
         text = str(render(node.body, scope.values, Target.JSON))
-        loader = YAML(typ="safe", pure=True)
-        loader.Constructor = _Constructor
         try:
-            return _Plain().value(loader.load(text), 0)
-        except MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else 0
-            problem = " ".join((error.problem or error.context or "it cannot be read").split())
-            raise NodeError(f"{_place(node, text, line)}no YAML: {scope.redactor.text(problem)}") from None
-        except (YAMLError, ValueError) as error:
-            problem = " ".join(str(error).split())
-            raise NodeError(f"{_place(node, text, 0)}no YAML: {scope.redactor.text(problem)}") from None
-        except RecursionError:
-            raise NodeError(f"{_place(node, text, 0)}no YAML: it is nested too deeply") from None
+            if len(text) > _QUICK:  # ruamel takes a second for 50 KB.
+                return await asyncio.to_thread(load_yaml, text)
+            return load_yaml(text)
+        except YamlTextError as error:
+            problem = scope.redactor.text(error.message)
+            raise NodeError(f"{_place(node, text, error.line)}no YAML: {problem}") from None
 
 
 class ExpressionRuntime:
@@ -111,56 +100,3 @@ def _place(node: Leaf, rendered: str, line: int) -> str:
     if line and rendered.count("\n") == node.body.count("\n"):
         return f"{place.moved(line - 1, 1)}: "
     return f"{place}: " if not line else f"{place}: line {line} of the text that the template makes: "
-
-
-class _Constructor(SafeConstructor):
-    """Makes what JSON has: no dates, sets or bytes."""
-
-
-def _refuse(_: _Constructor, node: Any) -> None:  # Any: ruamel's own node, which carries no useful type.
-    raise MarkedYAMLError(problem=f"the tag {node.tag} is not allowed", problem_mark=node.start_mark)
-
-
-_Constructor.add_constructor("tag:yaml.org,2002:timestamp", SafeConstructor.construct_yaml_str)
-for _tag in ("binary", "set", "omap", "pairs"):
-    _Constructor.add_constructor(f"tag:yaml.org,2002:{_tag}", _refuse)
-_Constructor.add_constructor(None, _refuse)
-
-
-class _Plain:
-    """Turns what YAML gave into what JSON has."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def value(self, value: object, depth: int) -> JsonValue:
-        self._count += 1
-        if self._count > MOST_VALUES or depth > _DEEPEST:
-            raise ValueError("it holds too much, perhaps through its aliases")
-        match value:
-            case None | bool() | int() | str():
-                return value
-            case float():
-                if not math.isfinite(value):
-                    raise ValueError("JSON has no .nan and no .inf: write null or a text")
-                return value
-            case list():
-                return [self.value(item, depth + 1) for item in value]
-            case dict():
-                made = {self.key(key): self.value(item, depth + 1) for key, item in value.items()}
-                if len(made) < len(value):
-                    raise ValueError("two keys are the same text")
-                return made
-            case _:
-                raise ValueError(f"it holds a {type(value).__name__}, which JSON does not have")
-
-    def key(self, key: object) -> str:
-        match key:
-            case str():
-                return key
-            case None | bool():
-                return {None: "null", True: "true", False: "false"}[key]
-            case int() | float():
-                return str(key)
-            case _:
-                raise ValueError(f"{key!r} is no key: write a text")
