@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import FrameType, TracebackType
 from typing import Final, Self, TypeVar
@@ -67,7 +67,7 @@ class MainInterrupts:
         for number, handler in before:
             signal.signal(number, handler)
 
-    def body(self, key: Hashable = None) -> AbstractContextManager[None]:
+    def body(self, key: object = None) -> AbstractContextManager[None]:
         """Return a context in which an interrupt raises: KeyboardInterrupt for the person's, its error for `stop`.
 
         Args:
@@ -80,7 +80,7 @@ class MainInterrupts:
             raise RuntimeError("MainInterrupts.body() belongs to the thread that entered MainInterrupts")
         return _MainBody(self, key) if self._worker is None else self._worker.body(key)
 
-    def stop(self, error: BaseException, key: Hashable = None) -> None:
+    def stop(self, error: BaseException, key: object = None) -> None:
         """Raise `error` inside the body named `key`, at once, also in `time.sleep`; does nothing once that body ended.
 
         Thread-safe; does not wait. Code in C is stopped when it returns. The body may catch the error, and Python
@@ -122,7 +122,7 @@ class MainInterrupts:
 class _MainBody:
     """The stretch of the main thread's time in which signals raise."""
 
-    def __init__(self, owner: MainInterrupts, key: Hashable) -> None:
+    def __init__(self, owner: MainInterrupts, key: object) -> None:
         self.key = key
         self._owner = owner
         self._outer = owner._body  # noqa: SLF001  one class in two parts
@@ -172,10 +172,10 @@ class ThreadInterrupt:
         self._sent_at = -math.inf
         self._lock = threading.Lock()
         self._thread: int | None = None
-        self._key: Hashable = None
+        self._key: object = None
         self._error: BaseException = _Stopped()
 
-    def run(self, function: Callable[[], T], key: Hashable = None) -> T:
+    def run(self, function: Callable[[], T], key: object = None) -> T:
         """Run `function` on this thread and return what it returns; `stop` raises inside it, and never after it.
 
         To be preferred to `body`, which may let a stop that comes in the very last step out under a private name.
@@ -191,7 +191,7 @@ class ThreadInterrupt:
             self._close()
             raise self._error from None
 
-    def body(self, key: Hashable = None) -> AbstractContextManager[None]:
+    def body(self, key: object = None) -> AbstractContextManager[None]:
         """Return a context in which `stop` raises.
 
         Args:
@@ -199,7 +199,7 @@ class ThreadInterrupt:
         """
         return _ThreadBody(self, key)
 
-    def stop(self, error: BaseException, key: Hashable = None) -> None:
+    def stop(self, error: BaseException, key: object = None) -> None:
         """Raise `error` inside the body named `key`; does nothing once that body ended.
 
         Thread-safe; does not wait. It may be caught or swallowed: who wants the body to end calls again after a while.
@@ -234,7 +234,7 @@ class ThreadInterrupt:
 class _ThreadBody:
     """The stretch of a worker thread's time in which a stop raises."""
 
-    def __init__(self, owner: ThreadInterrupt, key: Hashable) -> None:
+    def __init__(self, owner: ThreadInterrupt, key: object) -> None:
         self._owner = owner
         self._key = key
 

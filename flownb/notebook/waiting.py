@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -126,11 +126,11 @@ class Pump:
         self._calls.append(function)
         self.wake()
 
-    def stop(self, error: BaseException, key: Hashable = None) -> None:
+    def stop(self, error: BaseException, key: object = None) -> None:
         """Raise `error` in the body that `call` runs inside `interruptible(pump, key)`; see `MainInterrupts.stop`."""
         self._interrupts.stop(error, key)
 
-    def body(self, key: Hashable = None) -> AbstractContextManager[None]:
+    def body(self, key: object = None) -> AbstractContextManager[None]:
         """Return a context in which an interrupt and `stop` raise; see `MainInterrupts.body`."""
         return self._interrupts.body(key)
 
@@ -261,7 +261,7 @@ class Pump:
         self.wake()
 
 
-def interruptible(pump: Pump, key: Hashable = None) -> AbstractContextManager[None]:
+def interruptible(pump: Pump, key: object = None) -> AbstractContextManager[None]:
     """Mark user code that `pump.call` runs: an interrupt raises inside it, and nowhere else.
 
     Args:

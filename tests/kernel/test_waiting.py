@@ -63,6 +63,11 @@ def waiting(k: Kernel, code: str = WAIT) -> Cell:
     return k.start(code).wait_for("waits")
 
 
+def is_idle(message: dict[str, Any]) -> bool:
+    """Tell whether the kernel says that it is idle."""
+    return bool(message["content"].get("execution_state") == "idle")
+
+
 def is_comm_answer(message: dict[str, Any], to: str) -> bool:
     """Tell whether a widget sent this as an answer to that message."""
     return str(message["msg_type"]) == "comm_msg" and str(message["parent_header"].get("msg_id")) == to
@@ -131,8 +136,11 @@ def test_a_click_is_answered_in_its_own_name_and_the_cell_stays_busy(k: Kernel) 
 
 def test_what_a_callback_prints_stands_below_the_cell(k: Kernel) -> None:
     cell = waiting(k)
-    k.click("Approve")
+    sent = k.click("Approve")
     assert "approved: " in cell.finish().stdout
+    said = [message["content"].get("text", "") for message in k.heard]
+    idle = next(i for i, m in enumerate(k.heard) if m["parent_header"].get("msg_id") == sent and is_idle(m))
+    assert any("approved" in text for text in said[:idle][-10:]), "it should be there once the click is dealt with"
 
 
 def test_cells_sent_meanwhile_run_after_it_in_order(k: Kernel) -> None:
@@ -282,6 +290,20 @@ pump.serve(done.is_set, interrupted)
 """
     assert k.run(code).ok
     assert k.value("ran == [(number, True) for number in range(100)]") == "True"
+
+
+def test_what_is_handed_in_at_the_very_end_still_runs(k: Kernel) -> None:
+    code = """
+def over():
+    if not heard:
+        heard.append("asked")
+        pump.call(lambda: ran.append("last"))
+    return True
+heard.clear()
+pump.serve(over, interrupted)
+"""
+    assert k.run(code).ok
+    assert k.value("ran") == "['last']"
 
 
 def test_a_call_that_fails_is_raised_when_all_is_over(k: Kernel) -> None:

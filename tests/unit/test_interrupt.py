@@ -52,6 +52,16 @@ def test_stop_raises_its_error_inside_a_sleeping_body() -> None:
     assert caught.value is error
 
 
+def test_a_stop_that_is_delivered_late_spares_the_next_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "pthread_kill", lambda thread, number: None)  # The system takes its time.
+    with MainInterrupts(nothing) as interrupts:
+        with interrupts.body():
+            interrupts.stop(Late())
+        signal.raise_signal(signal.SIGURG)
+        with interrupts.body():
+            signal.raise_signal(signal.SIGURG)
+
+
 def sleep_stubbornly() -> None:
     """Sleep on whatever happens, as some people's code does."""
     while True:
