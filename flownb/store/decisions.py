@@ -100,11 +100,11 @@ def withdraw(paths: RunPaths, keys: Iterable[str], *, sync: Sync = os.fsync) -> 
     Raises:
         FlowStateError: They cannot be moved.
     """
-    files = [paths.decisions / _name(key) for key in keys]
     try:
-        answered = [path for path in files if path.exists()]
-        for path in answered:
-            _move_aside(path)
+        present = {path.name for path in paths.decisions.glob("*.json")}
+        answered = present.intersection(map(_name, keys))
+        for name in answered:
+            _move_aside(paths.decisions / name)
         if answered:
             sync_folder(paths.decisions, sync)
     except OSError as error:

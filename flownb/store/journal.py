@@ -122,9 +122,8 @@ class Journal:
             written = os.write(self._file, data)
             while written < len(data):
                 written += os.write(self._file, data[written:])
-            self._broken = (
-                True  # After a failed sync nobody knows what is on the disk, and asking again gives no answer.
-            )
+            # After a failed sync nobody knows what is on the disk, and asking again gives no answer.
+            self._broken = True
             self._sync(self._file)
             self._broken = False
         except BaseException as error:

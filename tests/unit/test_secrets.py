@@ -79,7 +79,7 @@ def test_a_secret_does_not_show_itself() -> None:
 def test_a_secret_is_hidden_in_every_encoding(written: str) -> None:
     redactor = Redactor(["other", SECRET])
     hidden = redactor.text(f"before {written} after")
-    assert hidden.strip("befor at").strip("\"'b") == "•••"
+    assert hidden.removeprefix("before ").removesuffix(" after").strip("\"'b") == "•••"
     assert redactor.holds({"deep": [written]})
 
 

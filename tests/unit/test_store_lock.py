@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,15 @@ def test_a_lock_can_be_taken_again_and_given_back_twice(paths: RunPaths) -> None
     with RunLock(paths):
         assert holder(paths) is not None
     assert holder(paths) is None
+
+
+def test_any_thread_may_give_a_lock_back_and_no_name_is_left_in_it(paths: RunPaths) -> None:
+    lock = RunLock(paths)
+    thread = threading.Thread(target=lock.release)
+    thread.start()
+    thread.join()
+    assert holder(paths) is None
+    assert paths.lock.read_text() == ""
 
 
 def test_nobody_holds_a_run_that_was_never_locked(paths: RunPaths) -> None:

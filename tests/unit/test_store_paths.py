@@ -200,7 +200,7 @@ def test_the_same_id_in_two_workflows_must_be_told_apart(state_dir: Path) -> Non
 
 def test_a_run_that_is_not_there_names_the_nearest(state_dir: Path) -> None:
     create_run(state_dir, "flow", "nightly")
-    assert failure(state_dir, "nigthly").hint == "did you mean flow/nightly?"
+    assert failure(state_dir, "nightli").hint == "did you mean flow/nightly?"
     assert failure(state_dir, "zzz").hint == "there is flow/nightly"
     assert failure(state_dir, "").message == f"no run '' is kept in {state_dir}"
 
