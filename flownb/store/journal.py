@@ -122,10 +122,11 @@ class Journal:
             written = os.write(self._file, data)
             while written < len(data):
                 written += os.write(self._file, data[written:])
-            # After a failed sync nobody knows what is on the disk, and asking again gives no answer.
-            self._broken = True
-            self._sync(self._file)
-            self._broken = False
+            try:
+                self._sync(self._file)
+            except OSError:
+                self._broken = True  # Nobody knows what is on the disk now, and asking again gives no answer.
+                raise
         except BaseException as error:
             # Also an interrupt: whoever gets it believes that nothing was stored.
             self._take_back()

@@ -176,13 +176,19 @@ def test_events_that_could_not_be_synced_did_not_happen_and_nothing_may_follow(s
 
 
 def test_an_interrupt_while_writing_leaves_nothing_of_the_events(state_dir: Path) -> None:
+    pressed = iter([True, False])
+
     def interrupted(descriptor: int) -> None:
-        raise KeyboardInterrupt
+        if next(pressed):
+            raise KeyboardInterrupt
 
     paths = make_run(state_dir, [started()])
-    with Journal.open_for_append(paths, sync=interrupted) as journal, pytest.raises(KeyboardInterrupt):
-        journal.append([completed("a")])
-    assert read_journal(paths.journal) == [started()]
+    with Journal.open_for_append(paths, sync=interrupted) as journal:
+        with pytest.raises(KeyboardInterrupt):
+            journal.append([completed("a")])
+        assert read_journal(paths.journal) == [started()]
+        journal.append([completed("b")])
+    assert read_journal(paths.journal) == [started(), completed("b")]
 
 
 def test_what_the_disk_takes_in_pieces_is_stored_whole(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
