@@ -163,8 +163,6 @@ class Kernel:
         self.client.start_channels()
         self.client.wait_for_ready(timeout=PATIENCE_S)
 
-    # ------------------------------------------------------------ cells
-
     def start(self, code: str, *, stdin: bool = True, **execute: Any) -> Cell:
         """Send a cell, as a front end does (`stdin=False`: as nbclient does), and do not wait."""
         cell = Cell(self, code, "")
@@ -194,8 +192,6 @@ class Kernel:
         sent = self.request(kind, content, channel=channel)
         self.wait_until(lambda: sent in self.replies, f"reply to {kind}")
         return self.replies[sent]
-
-    # ------------------------------------------------------------ widgets
 
     def shown(self) -> list[Widget]:
         """Return every widget that stands in an output, or inside one that does."""
@@ -262,8 +258,6 @@ class Kernel:
             return None
         return str(self.ask("create_subshell_request", {}, channel="control")["content"]["subshell_id"])
 
-    # ------------------------------------------------------------ stopping
-
     @property
     def pid(self) -> int:
         provisioner: Any = self.manager.provisioner
@@ -291,8 +285,6 @@ class Kernel:
         """End the kernel at once."""
         self.client.stop_channels()
         self.manager.shutdown_kernel(now=True)
-
-    # ------------------------------------------------------------ listening
 
     def wait_until(self, true: Callable[[], bool], what: str, timeout_s: float = PATIENCE_S) -> None:
         """Read what the kernel sends until `true`; fail with what was seen when it takes longer than `timeout_s`."""
