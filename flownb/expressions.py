@@ -16,8 +16,9 @@ from flownb.errors import ExpressionError, FlowError
 from flownb.filters import to_text
 from flownb.insertions import problems
 from flownb.limits import BUDGET, DEFAULT_LIMITS, Budget, LimitError, Limits
+from flownb.programs import Compiled, insertions, rewrite
 from flownb.quotes import Target
-from flownb.sandbox import Compiled, MissingError, insertions, present, rewrite
+from flownb.sandbox import MissingError, present
 from flownb.syntax import ExpressionSyntaxError, Name, check, names, nearest, normalized, parse, shallow
 
 __all__ = [

@@ -306,6 +306,8 @@ def _look(name: str, arguments: list[Any], named: Mapping[str, Any]) -> None:
         case "batch" | "slice" | "round":
             for item in rest:
                 _count(item, _MOST_DIGITS if name == "round" else MAX_ITEMS)
+        case "sort" | "min" | "max" if "attribute" not in named:
+            budget.weigh(value, to_make=False)
         case "pprint" | "xmlattr" if budget.weigh(value) > _LONG:
             raise LimitError(f"the value is too large for `{name}`")
 

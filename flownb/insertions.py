@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from jinja2 import nodes
 
+from flownb.programs import insertions
 from flownb.quotes import JsonScanner, Scanner, ShellScanner, Target
-from flownb.sandbox import insertions
 from flownb.syntax import ExpressionSyntaxError, fault
 
 

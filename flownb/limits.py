@@ -98,8 +98,12 @@ class Budget:
                 raise LimitError(f"it makes a list of more than {MAX_ITEMS:,} items")
         return made
 
-    def weigh(self, value: object) -> int:
+    def weigh(self, value: object, *, to_make: bool = True) -> int:
         """Return about how many characters a value has as text; raise LimitError where that is more than may be made.
+
+        Args:
+            value: Any value.
+            to_make: Whether its text is to be made; False: only the time counts.
 
         Something missing in it raises its own error. What stands twice is counted twice, so that lists of the same lists of the same lists cannot hide their size.
         """
@@ -119,7 +123,7 @@ class Budget:
             elif isinstance(item, Sequence | AbstractSet) and not isinstance(item, range):
                 stack.extend(item)
             total += 2
-            if total + len(stack) > self.limits.size:
+            if to_make and total + len(stack) > self.limits.size:
                 raise LimitError(f"it makes more than {self.limits.size / 1_000_000:g} MB")
             if not total & 0xFF:
                 self.tick()
@@ -197,6 +201,17 @@ def operate(sign: str, left: object, right: object) -> object:
         case "%" if isinstance(left, str | bytes | bytearray):
             return fill(left, right)
     return _OPERATORS[sign](left, right)
+
+
+_ROWS: Final = (list, tuple, dict)
+
+
+def watch(left: object, right: object) -> None:
+    """Look at two values that are about to be compared; raise LimitError if that would take too long."""
+    if isinstance(left, _ROWS) and isinstance(right, _ROWS):
+        budget = BUDGET.get()
+        budget.weigh(left, to_make=False)
+        budget.weigh(right, to_make=False)
 
 
 def fill(form: str | bytes | bytearray, values: object) -> str:

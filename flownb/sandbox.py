@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -12,22 +13,27 @@ from uuid import uuid4
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, nodes
 from jinja2.compiler import CodeGenerator, Frame
-from jinja2.environment import Template
 from jinja2.lexer import TokenStream
 from jinja2.runtime import Context, LoopContext, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from jinja2.utils import missing
 
 from flownb.filters import filters, to_json, to_text, to_word
-from flownb.limits import BUDGET, MAX_WIDTH, LimitError, check_call, operate
-from flownb.quotes import Target
+from flownb.limits import BUDGET, MAX_WIDTH, LimitError, check_call, operate, watch
 
 CALLABLES: Final = ("range", "dict", "cycler", "joiner", "namespace", "now", "uuid")
 """What a template may call without anybody defining it."""
-_PUT: Final = {Target.TEXT: "flownb text", Target.SHELL: "flownb shell", Target.JSON: "flownb json"}
-"""Target → the filter through which a value is put in; no template can write a name with a space."""
-_ABSENT: Final = {"flownb shell": "''", "flownb json": "null"}
-"""What stands for an `if` without `else` whose condition is false."""
+_COMPARISONS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {  # Any: whatever a template compares.
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "gt": operator.gt,
+    "gteq": operator.ge,
+    "lt": operator.lt,
+    "lteq": operator.le,
+    "in": lambda left, right: left in right,
+    "notin": lambda left, right: left not in right,  # codespell:ignore notin
+}
+_COMPARING: Final = frozenset({operator.eq, operator.ne, operator.gt, operator.ge, operator.lt, operator.le})
 _MUTATING: Final = frozenset({"intersection_update", "move_to_end", "subtract"})
 
 
@@ -117,8 +123,19 @@ class _Generator(CodeGenerator):
             self.write(", ")
         self.write("))")
 
+    def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:  # noqa: N802 as Jinja's visitor names it
+        """Write `a < b < c` as `a < b and b < c`, each watched, every operand worked out once."""
+        self.write("environment.compare((lambda: (")
+        self.visit(node.expr, frame)
+        self.write("))")
+        for operand in node.ops:
+            self.write(f", {operand.op!r}, (lambda: (")
+            self.visit(operand.expr, frame)
+            self.write("))")
+        self.write(")")
 
-class _Context(Context):
+
+class SandboxContext(Context):
     """The names of one evaluation; looks values up one by one, so that a lazy mapping stays lazy."""
 
     def resolve_or_missing(self, key: str) -> Any:  # Any: as the method it overrides.
@@ -136,11 +153,14 @@ def _each(items: object) -> Iterator[object]:
     return BUDGET.get().each(present(items))  # type: ignore[arg-type]  # What is not iterable raises its own error.
 
 
-def _weighed(value: object) -> object:
-    """Return an operand of a comparison, unless comparing it would take too long."""
-    if isinstance(value, list | tuple | dict):
-        BUDGET.get().weigh(value)
-    return value
+def _watched(test: Callable[..., Any]) -> Callable[[Any, Any], Any]:  # Any: whatever a template compares.
+    """Return a test of two values that first looks whether it would take too long."""
+
+    def watched(left: object, right: object) -> Any:  # Any: as the test's own.
+        watch(left, right)
+        return test(left, right)
+
+    return watched
 
 
 def _putting(to: Callable[[object], str]) -> Callable[[object], str]:
@@ -161,7 +181,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     """
 
     code_generator_class = _Generator
-    context_class = _Context
+    context_class = SandboxContext
     intercepted_binops: ClassVar[frozenset[str]] = frozenset({"+", "-", "*", "/", "//", "**", "%"})  # type: ignore[misc]
 
     def __init__(self) -> None:
@@ -175,13 +195,27 @@ class Sandbox(ImmutableSandboxedEnvironment):
             "flownb raw": _putting(to_text),
             "flownb each": _each,
             "flownb there": present,
-            "flownb weigh": _weighed,
         }
+        comparing = [name for name, test in self.tests.items() if name == "in" or test in _COMPARING]
+        for name in comparing:
+            self.tests[name] = _watched(self.tests[name])  # type: ignore[arg-type,assignment]  # Typed as `function`.
         self.globals = {
             **{name: offered for name, offered in self.globals.items() if name in CALLABLES},
             "now": lambda: datetime.now(UTC),
             "uuid": lambda: str(uuid4()),
         }
+
+    def compare(self, first: Callable[[], object], *rest: Any) -> Any:  # Any: operators and operands in turn.
+        """Return what a chain of comparisons comes to; what stands behind the first false one is not worked out."""
+        left, answer = first(), True
+        for sign, operand in zip(rest[::2], rest[1::2], strict=True):
+            right = operand()
+            watch(left, right)
+            answer = _COMPARISONS[sign](left, right)
+            if not answer:
+                break
+            left = right
+        return answer
 
     @staticmethod
     def concat(parts: Iterable[str]) -> str:
@@ -205,9 +239,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
     ) -> TokenStream:
         return TokenStream(self.lexer.wrap(_with_offsets(self, source, state)), name, filename)
 
-    def call_binop(self, _context: Context, operator: str, left: Any, right: Any) -> Any:  # Any: as the overridden.
+    def call_binop(self, _context: Context, sign: str, left: Any, right: Any) -> Any:  # Any: as the overridden.
         """Work out a binary operation within the limits."""
-        return operate(operator, left, right)
+        return operate(sign, left, right)
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805, PYI063 named arguments may have any name
         """Call something, within the limits where that can be known."""
@@ -277,113 +311,3 @@ def _with_offsets(sandbox: Sandbox, source: str, state: str | None) -> Iterator[
 def sandbox() -> Sandbox:
     """Return the one environment, made on first use."""
     return Sandbox()
-
-
-class Compiled:
-    """A template made ready to run. Thread-safe."""
-
-    __slots__ = ("_root", "lone")
-
-    def __init__(self, tree: nodes.Template, *, lone: bool) -> None:
-        """Write and load the template's code.
-
-        Args:
-            tree: The tree, rewritten by `Rewriter`.
-            lone: Whether it is one expression whose value keeps its type.
-        """
-        environment = sandbox()
-        code = environment.compile(tree)
-        self._root = Template.from_code(environment, code, {}).root_render_func
-        self.lone = lone
-
-    def run(self, values: Mapping[str, object]) -> object:
-        """Return the expression's value, or the template's text; anything that goes wrong is raised as it is.
-
-        Args:
-            values: Name → value, looked up one by one.
-        """
-        context = _Context(sandbox(), values, None, {})  # type: ignore[arg-type]  # Jinja only reads it as a mapping.
-        chunks = self._root(context)
-        if self.lone:
-            return next(chunks)
-        budget, texts, size = BUDGET.get(), [], 0
-        for chunk in chunks:
-            texts.append(chunk)
-            size += len(chunk)
-            if size > budget.limits.size:
-                budget.spend(size)
-        text = "".join(texts)
-        if not text.isascii():
-            budget.spend(len(text.encode("utf-8", "surrogatepass")))
-        return text
-
-
-def rewrite(tree: nodes.Template, target: Target, *, lone: bool) -> nodes.Template:
-    """Return the tree with every value put in through its target's filter, and loops, `~` and comparisons watched.
-
-    Args:
-        tree: The tree; it is changed.
-        target: Where the values go; inside macros and `{% set %}` blocks they stay plain text, quoted when that is put in.
-        lone: Whether it is one expression whose value keeps its type.
-    """
-    _rewrite(tree, None if lone else _PUT[target])
-    return tree
-
-
-def _through(name: str, node: nodes.Expr) -> nodes.Filter:
-    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
-
-
-def insertions(node: nodes.Expr) -> Iterator[tuple[nodes.Expr, bool]]:
-    """Yield what an insertion may put in, as its branches, and whether `| raw` stands last in each."""
-    if isinstance(node, nodes.CondExpr):
-        yield from insertions(node.expr1)
-        if node.expr2 is not None:
-            yield from insertions(node.expr2)
-    else:
-        yield node, isinstance(node, nodes.Filter) and node.name == "raw"
-
-
-def _put(node: nodes.Expr, filter_name: str) -> nodes.Expr:
-    if isinstance(node, nodes.CondExpr):
-        node.expr1 = _put(node.expr1, filter_name)
-        node.expr2 = nodes.Const(_ABSENT.get(filter_name, "")) if node.expr2 is None else _put(node.expr2, filter_name)
-        return node
-    if isinstance(node, nodes.Filter):
-        ready = {"raw": "flownb raw", ("tojson", "flownb json"): "flownb raw", ("quote", "flownb shell"): "flownb raw"}
-        return _through(ready.get(node.name) or ready.get((node.name, filter_name)) or filter_name, node)
-    return _through(filter_name, node)
-
-
-def _rewrite(node: nodes.Node, put: str | None) -> None:
-    """Rewrite the tree below a node in place.
-
-    Args:
-        node: Where to begin.
-        put: The filter for what is put in; None: a lone expression.
-    """
-    inner = (
-        _PUT[Target.TEXT]
-        if isinstance(node, nodes.Macro | nodes.CallBlock | nodes.AssignBlock | nodes.FilterBlock)
-        else put
-    )
-    for child in node.iter_child_nodes():
-        _rewrite(child, inner)
-    match node:
-        case nodes.Output() if put is not None:
-            node.nodes = [child if isinstance(child, nodes.TemplateData) else _put(child, put) for child in node.nodes]
-        case nodes.For(iter=nodes.Expr() as items):
-            node.iter = _through("flownb each", items)
-        case nodes.List() | nodes.Tuple() if getattr(node, "ctx", "load") == "load":
-            node.items = [
-                item if isinstance(item, nodes.Const | nodes.Slice) else _through("flownb there", item)
-                for item in node.items
-            ]
-        case nodes.Pair():
-            node.value = _through("flownb there", node.value)
-        case nodes.Compare(expr=nodes.Expr() as operand):
-            node.expr = _through("flownb weigh", operand)
-        case nodes.Operand(expr=nodes.Expr() as operand):
-            node.expr = _through("flownb weigh", operand)
-        case _:
-            pass

@@ -61,6 +61,10 @@ class TestValues:
             ("articles | sum(attribute='items')", 7),
             ("'a' ~ n ~ none", "a3None"),
             ("1 < n < 4", True),
+            ("1 < n < 3", False),
+            ("5 < n < missing", False),
+            ("n not in [1, 2]", True),
+            ("4 is gt n", True),
             ("{'a': [n]}", {"a": [3]}),
             ("[1, 2, 3][1:]", [2, 3]),
         ],
@@ -143,12 +147,12 @@ class TestMissing:
         [
             ("artikles", "nothing is called `artikles`; did you mean `articles`?"),
             ("zzz", "nothing is called `zzz`"),
-            ("articles[0].titel", "`articles[0]` has no `titel`; did you mean `title`?"),
+            ("articles[0].titlo", "`articles[0]` has no `titlo`; did you mean `title`?"),
             ("inputs.topik", "`inputs` has no `topik`; did you mean `topic`?"),
             ('inputs["topik"]', "`inputs` has no `topik`; did you mean `topic`?"),
             ("review.acton", "`review` has no `acton`; did you mean `action`?"),
             ("articles[7]", "`articles` has no `7`"),
-            ("articles | map(attribute='titel')", "a dict has no `titel`; did you mean `title`?"),
+            ("articles | map(attribute='titlo')", "a dict has no `titlo`; did you mean `title`?"),
             ("[artikles]", "nothing is called `artikles`; did you mean `articles`?"),
             ("{'a': {'b': artikles}}", "nothing is called `artikles`; did you mean `articles`?"),
             ("artikles + 1", "nothing is called `artikles`; did you mean `articles`?"),
@@ -246,7 +250,7 @@ class TestSyntax:
             ("(1", 1, 3, "where ')' should stand"),
             ("1)", 1, 2, "unexpected ')'"),
             ("a b", 1, 3, "unexpected 'b'"),
-            ("a |\n lenght", 2, 2, "no filter 'lenght'"),
+            ("a |\n lengtx", 2, 2, "no filter 'lengtx'"),
             ("a is foo", 1, 6, "no test 'foo'"),
             ("", 1, 1, "ends too early"),
             ("(" * 3000, 1, 1, "nested too deeply"),
@@ -268,10 +272,10 @@ class TestSyntax:
             ("{% include 'x' %}", 1, 4, "'include'"),
             ("{% extends 'x' %}", 1, 4, "'extends'"),
             ("{% import 'x' as y %}", 1, 4, "'import'"),
-            ("{% fro x in y %}", 1, 4, "unknown tag 'fro'"),
+            ("{% forx x in y %}", 1, 4, "unknown tag 'forx'"),
             ("a {# x", 1, 5, "missing end of comment"),
-            ("a {{ 'x' | uper }}", 1, 12, "no filter 'uper'"),
-            ("{% if a %}{{ x | uper }}{% endif %}", 1, 18, "no filter 'uper'"),
+            ("a {{ 'x' | upperx }}", 1, 12, "no filter 'upperx'"),
+            ("{% if a %}{{ x | upperx }}{% endif %}", 1, 18, "no filter 'upperx'"),
         ],
     )
     def test_an_error_points_into_the_template(self, source: str, line: int, column: int, part: str) -> None:
@@ -283,9 +287,9 @@ class TestSyntax:
     @pytest.mark.parametrize(
         "source, hint",
         [
-            ("a | lenght", "did you mean `length`?"),
+            ("a | lengtx", "did you mean `length`?"),
             ("a | jmespth('x')", "did you mean `jmespath`?"),
-            ("a is definde", "did you mean `defined`?"),
+            ("a is definedd", "did you mean `defined`?"),
             ("{{ a }}", "an expression stands here, without `{{` and `}}`"),
         ],
     )
@@ -370,6 +374,10 @@ class TestSandbox:
             "{% set a = [1] %}" + "{% set a = [a, a] %}" * 40 + "x{{ a | tojson }}",
             "{% set a = [1] %}{% set b = [1] %}" + "{% set a = [a, a] %}{% set b = [b, b] %}" * 40 + "{{ a == b }}",
             "{{ [1] | jmespath('" + "[@, @] | [] | " * 40 + "@') }}",
+            "{% set a = [1] %}{% set b = [1] %}" + "{% set a = [a, a] %}{% set b = [b, b] %}" * 40 + "{{ a is eq b }}",
+            "{% set a = [1] %}{% set b = [1] %}"
+            + "{% set a = [a, a] %}{% set b = [b, b] %}" * 40
+            + "{{ [a, b] | sort }}",
             "{% for i in range(100000) %}" + "A" * 1000 + "{% endfor %}",
             "{% set x %}{% for i in range(100000) %}" + "A" * 1000 + "{% endfor %}{% endset %}{{ x | length }}",
             "{% macro m() %}{% for i in range(100000) %}" + "A" * 1000 + "{% endfor %}{% endmacro %}{{ m() | length }}",
@@ -404,6 +412,11 @@ class TestSandbox:
     def test_bytes_count_not_characters(self) -> None:
         with pytest.raises(ExpressionError, match="more than 1 MB"):
             render("{{ 'é' * 600000 }}x", {}, limits=SMALL)
+
+    def test_large_data_can_be_compared(self) -> None:
+        rows: list[object] = [{"a": "x" * 100} for _ in range(2000)]
+        small = Limits(seconds=5, size=1000)
+        assert evaluate("[rows == [], rows == rows, {'a': 1} in rows]", {"rows": rows}, small) == [False, True, False]
 
     def test_a_large_value_passes_through_as_it_is(self) -> None:
         value = "a" * 2_000_000

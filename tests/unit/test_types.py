@@ -73,7 +73,7 @@ def test_a_misfit_names_the_field_the_value_and_the_type(notation: JsonValue, gi
 @pytest.mark.parametrize(
     "notation, part",
     [
-        ("strng", "did you mean `str`?"),
+        ("strr", "did you mean `str`?"),
         ("string", "did you mean `str`?"),
         ("Optional[str]", "write `str | None`"),
         ("Union[str, int]", "write `str | int`"),

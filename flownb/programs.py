@@ -1,0 +1,124 @@
+"""Templates made ready to run: every value put in through the filter of its target, loops watched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from jinja2 import nodes
+from jinja2.environment import Template
+
+from flownb.limits import BUDGET
+from flownb.quotes import Target
+from flownb.sandbox import SandboxContext, sandbox
+
+_PUT: Final = {Target.TEXT: "flownb text", Target.SHELL: "flownb shell", Target.JSON: "flownb json"}
+"""Target → the filter through which a value is put in; no template can write a name with a space."""
+_ABSENT: Final = {"flownb shell": "''", "flownb json": "null"}
+"""What stands for an `if` without `else` whose condition is false."""
+
+
+class Compiled:
+    """A template made ready to run. Thread-safe."""
+
+    __slots__ = ("_root", "lone")
+
+    def __init__(self, tree: nodes.Template, *, lone: bool) -> None:
+        """Write and load the template's code.
+
+        Args:
+            tree: The tree, rewritten by `Rewriter`.
+            lone: Whether it is one expression whose value keeps its type.
+        """
+        environment = sandbox()
+        code = environment.compile(tree)
+        self._root = Template.from_code(environment, code, {}).root_render_func
+        self.lone = lone
+
+    def run(self, values: Mapping[str, object]) -> object:
+        """Return the expression's value, or the template's text; anything that goes wrong is raised as it is.
+
+        Args:
+            values: Name → value, looked up one by one.
+        """
+        context = SandboxContext(sandbox(), values, None, {})  # type: ignore[arg-type]  # Jinja only reads it as a mapping.
+        chunks = self._root(context)
+        if self.lone:
+            return next(chunks)
+        budget, texts, size = BUDGET.get(), [], 0
+        for chunk in chunks:
+            texts.append(chunk)
+            size += len(chunk)
+            if size > budget.limits.size:
+                budget.spend(size)
+        text = "".join(texts)
+        if not text.isascii():
+            budget.spend(len(text.encode("utf-8", "surrogatepass")))
+        return text
+
+
+def rewrite(tree: nodes.Template, target: Target, *, lone: bool) -> nodes.Template:
+    """Return the tree with every value put in through its target's filter, and loops, `~` and comparisons watched.
+
+    Args:
+        tree: The tree; it is changed.
+        target: Where the values go; inside macros and `{% set %}` blocks they stay plain text, quoted when that is put in.
+        lone: Whether it is one expression whose value keeps its type.
+    """
+    _rewrite(tree, None if lone else _PUT[target])
+    return tree
+
+
+def _through(name: str, node: nodes.Expr) -> nodes.Filter:
+    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
+
+
+def insertions(node: nodes.Expr) -> Iterator[tuple[nodes.Expr, bool]]:
+    """Yield what an insertion may put in, as its branches, and whether `| raw` stands last in each."""
+    if isinstance(node, nodes.CondExpr):
+        yield from insertions(node.expr1)
+        if node.expr2 is not None:
+            yield from insertions(node.expr2)
+    else:
+        yield node, isinstance(node, nodes.Filter) and node.name == "raw"
+
+
+def _put(node: nodes.Expr, filter_name: str) -> nodes.Expr:
+    if isinstance(node, nodes.CondExpr):
+        node.expr1 = _put(node.expr1, filter_name)
+        node.expr2 = nodes.Const(_ABSENT.get(filter_name, "")) if node.expr2 is None else _put(node.expr2, filter_name)
+        return node
+    if isinstance(node, nodes.Filter):
+        ready = {"raw": "flownb raw", ("tojson", "flownb json"): "flownb raw", ("quote", "flownb shell"): "flownb raw"}
+        return _through(ready.get(node.name) or ready.get((node.name, filter_name)) or filter_name, node)
+    return _through(filter_name, node)
+
+
+def _rewrite(node: nodes.Node, put: str | None) -> None:
+    """Rewrite the tree below a node in place.
+
+    Args:
+        node: Where to begin.
+        put: The filter for what is put in; None: a lone expression.
+    """
+    inner = (
+        _PUT[Target.TEXT]
+        if isinstance(node, nodes.Macro | nodes.CallBlock | nodes.AssignBlock | nodes.FilterBlock)
+        else put
+    )
+    for child in node.iter_child_nodes():
+        _rewrite(child, inner)
+    match node:
+        case nodes.Output() if put is not None:
+            node.nodes = [child if isinstance(child, nodes.TemplateData) else _put(child, put) for child in node.nodes]
+        case nodes.For(iter=nodes.Expr() as items):
+            node.iter = _through("flownb each", items)
+        case nodes.List() | nodes.Tuple() if getattr(node, "ctx", "load") == "load":
+            node.items = [
+                item if isinstance(item, nodes.Const | nodes.Slice) else _through("flownb there", item)
+                for item in node.items
+            ]
+        case nodes.Pair():
+            node.value = _through("flownb there", node.value)
+        case _:
+            pass
