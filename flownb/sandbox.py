@@ -198,7 +198,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         }
         comparing = [name for name, test in self.tests.items() if name == "in" or test in _COMPARING]
         for name in comparing:
-            self.tests[name] = _watched(self.tests[name])  # type: ignore[arg-type,assignment]  # Typed as `function`.
+            self.tests[name] = _watched(self.tests[name])  # type: ignore[arg-type]  # Typed as `function`.
         self.globals = {
             **{name: offered for name, offered in self.globals.items() if name in CALLABLES},
             "now": lambda: datetime.now(UTC),
