@@ -4,9 +4,13 @@ import collections
 import math
 import threading
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import PurePosixPath
 from types import SimpleNamespace
+from uuid import UUID
 
+import numpy as np
 import pytest
 
 from flownb.errors import ExpressionError, FlowStateError
@@ -388,6 +392,7 @@ class TestSandbox:
             "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
             "{{ ('a' * 5000) | regex('(a|a|aa)+$b') }}",
             "{{ range(100001) }}",
+            "{{ ('[' + '\"a\",' * 3000 + '\"a\"]') | fromjson | jmespath(\"join('" + "x" * 1000 + "', @)\") }}",
             "{{ lipsum(n=100000) }}",
             "{{ " + "1+" * 20000 + "1 }}",
             "{{ x" + ".a" * 20000 + " }}",
@@ -441,6 +446,7 @@ class TestFilters:
             ("articles | jmespath('[*].title')", ["A", "B"]),
             ("articles | jmespath('[*].{t: title}')", [{"t": "A"}, {"t": "B"}]),
             ("articles | jmespath('[9].title')", None),
+            ("articles | jmespath(\"join('-', [*].title)\")", "A-B"),
             ("when | date('%d.%m.%Y')", "23.11.2026"),
             ("'2026-11-23T10:15:00Z' | date('%H:%M')", "10:15"),
             ("0 | date", "1970-01-01"),
@@ -639,6 +645,25 @@ class TestJson:
         assert "without quotes" in problem.hint
         with pytest.raises(ExpressionError, match="without quotes"):
             render(template, VALUES, Target.JSON)
+
+    @pytest.mark.parametrize(
+        "value, text",
+        [
+            (Decimal("1.5"), "[1.5]"),
+            (UUID(int=1), '["00000000-0000-0000-0000-000000000001"]'),
+            (PurePosixPath("a/b"), '["a/b"]'),
+            (timedelta(minutes=1), "[60.0]"),
+            ({1}, "[[1]]"),
+            (range(2), "[[0, 1]]"),
+            (collections.deque([1]), "[[1]]"),
+            (collections.ChainMap({"a": 1}), '[{"a": 1}]'),
+            (np.int64(3), "[3]"),
+            (np.array([[1, 2]]), "[[[1, 2]]]"),
+            (np.array(4), "[4]"),
+        ],
+    )
+    def test_what_is_much_like_json_becomes_json(self, value: object, text: str) -> None:
+        assert render("[{{ x }}]", {"x": value}, Target.JSON) == text
 
     @pytest.mark.parametrize("value", [math.nan, math.inf, b"x", object()])
     def test_what_json_does_not_have_is_an_error(self, value: object) -> None:
