@@ -244,7 +244,11 @@ class Engine:
         self.loop.call_later(_QUIET_S, self._look_for_quiet, self._activity)
 
     def _look_for_quiet(self, activity: int) -> None:
-        if activity == self._activity and not self._busy and not self._pending and self.open and self.services.leaves():
+        if not self.open or self._busy:
+            return
+        if activity != self._activity or self._pending:
+            self.watch_for_quiet()
+        elif self.services.leaves():
             self.is_leaving = self.is_stopping = True
             self._root.cancel()
 
