@@ -1,0 +1,1 @@
+"""Measures flownb against what the machine itself allows."""
