@@ -13,16 +13,17 @@ from flownb.executors.capture import capturing
 from flownb.executors.interrupt import MainInterrupts
 from flownb.executors.local import MainQueue
 from flownb.fingerprints import fingerprints
-from flownb.graph import build_graph, plan_nodes
+from flownb.graph import build_graph
+from flownb.handle import Run
 from flownb.host import Hooks, Prepared, Session
 from flownb.model.decision import Decision, Request, check_answer
 from flownb.model.events import Event, PlannedNode, RunStatus
 from flownb.model.state import RunState
 from flownb.model.workflow import Workflow
 from flownb.parse.workflow import diagnose, parse_workflow
+from flownb.planning import plan_nodes
 from flownb.preparing import STATE_FOLDER, Around, load, prepare_new, prepare_resume, read_text
 from flownb.resuming import ResumePlan
-from flownb.handle import Run
 from flownb.store import decisions
 from flownb.store.journal import load_state
 from flownb.store.paths import RunPaths, find_run, list_runs
@@ -130,8 +131,9 @@ async def run_async(
     def post(call: Callable[[], None]) -> None:
         loop.call_soon_threadsafe(call)
 
-    with capturing(), MainInterrupts(lambda: session.interrupt()) as interrupts:
-        session = Session(prepared, hooks, post, interrupts)
+    stop = _Stop()
+    with capturing(), MainInterrupts(stop) as interrupts:
+        stop.session = session = Session(prepared, hooks, post, interrupts)
         made = Run(session.paths, session.state, session)
         session.start()
         try:
@@ -288,8 +290,9 @@ def stored_workflow(paths: RunPaths, document: Path | None, around: Around) -> W
 def serve(prepared: Prepared, hooks: Hooks) -> Run:
     """Run on the calling thread until the run has ended or is put aside; Ctrl-C cancels it. Blocks."""
     queue = MainQueue()
-    with capturing(), MainInterrupts(lambda: session.interrupt()) as interrupts:
-        session = Session(prepared, hooks, queue.post, interrupts)
+    stop = _Stop()
+    with capturing(), MainInterrupts(stop) as interrupts:
+        stop.session = session = Session(prepared, hooks, queue.post, interrupts)
         made = Run(session.paths, session.state, session)
         session.when_finished(queue.wake)
         session.start()
@@ -297,6 +300,16 @@ def serve(prepared: Prepared, hooks: Hooks) -> Run:
     if session.error is not None:
         raise session.error
     return made
+
+
+class _Stop:
+    """What Ctrl-C does: it stops the session, once there is one."""
+
+    session: Session | None = None
+
+    def __call__(self) -> None:
+        if self.session is not None:
+            self.session.interrupt()
 
 
 def _serve_api(prepared: Prepared, decide: Decide | None, on_error: OnError | None, listen: Listen | None) -> Run:

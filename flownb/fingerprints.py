@@ -25,6 +25,7 @@ def fingerprints(graph: Graph, inputs: Mapping[str, JsonValue]) -> dict[str, str
     fingerprints of the nodes that it refers to; not its place, prose, comments, retry or timeout.
 
     Args:
+        graph: The workflow's waits.
         inputs: Input → value; they must be JSON.
     """
     done: dict[str, str] = {}
@@ -43,8 +44,7 @@ def _body(graph: Graph, owner: str, inputs: Mapping[str, JsonValue], context: st
 def _unit(graph: Graph, unit: Unit, inputs: Mapping[str, JsonValue], context: str, done: dict[str, str]) -> None:
     """Fingerprint one unit and all in it.
 
-    Args:
-        context: What the containers around it give it: their items and conditions, and what these refer to.
+    `context` is what the containers around it give it: their items and conditions, and what these refer to.
     """
     node = unit.node
     referred = sorted({target for target, for_failure in references(graph, node) if not for_failure})

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from flownb.codes import Code
-from flownb.errors import Diagnostic
-from flownb.model.events import PlannedNode
 from flownb.model.nodes import (
     Branch,
     CheckpointNode,
     Container,
     FlowNode,
     Foreach,
-    Loop,
     Node,
     Parallel,
     Use,
@@ -23,7 +19,6 @@ from flownb.model.nodes import (
     walk,
 )
 from flownb.model.workflow import Order, Workflow
-from flownb.spans import Span
 
 TOP: Final = ""
 """The owner of the outermost body."""
@@ -132,7 +127,7 @@ def is_gate(workflow: Workflow, node: Node) -> bool:
 
 
 def build_graph(workflow: Workflow) -> Graph:
-    """Work out what waits for what (format.md, sections 4.1 and 4.2). Circles are found by `find_circles`."""
+    """Work out what waits for what (format.md, sections 4.1 and 4.2). Circles are found by `planning.find_circles`."""
     graph = Graph(workflow)
     reserved = reserved_ids(workflow)
     for position, node in enumerate(walk(workflow.nodes)):
@@ -153,8 +148,7 @@ def _fill(
 ) -> None:
     """Make the body of one container, and those of the containers in it.
 
-    Args:
-        apart: Whether plain groups count as one unit each, as in `parallel` and `branch`.
+    With `apart` plain groups count as one unit each, as in `parallel` and `branch`.
     """
     body = graph.bodies[owner] = Body(owner)
 
@@ -185,8 +179,7 @@ def _fill(
 def references(graph: Graph, node: Node, around: Iterable[Node] = ()) -> Iterator[tuple[str, bool]]:
     """Yield every node that a node, or anything in it, refers to outside itself, and whether it is for a failure only.
 
-    Args:
-        around: The plain groups around it, whose `when` and `needs` hold for it.
+    `around` are the plain groups around it, whose `when` and `needs` hold for it.
     """
     inside = {inner.id for inner in walk((node,))}
     for group in around:
@@ -274,50 +267,63 @@ def _add_gates(workflow: Workflow, body: Body) -> None:
 
 def _add_implicit(body: Body, place: dict[str, int], children: Sequence[Node]) -> None:
     """Let a unit that names no other node wait for the node or group above it."""
-    forward = _spans_of_forward_waits(body)
-    dependents: list[list[int]] = [[] for _ in body.units]
-    for unit in body.units:
-        for wait in unit.waits:
-            dependents[wait].append(unit.index)
+    _Above(body, place).visit(children, [])
 
-    def those_who_wait_for(index: int) -> set[int]:
-        if not forward[index]:
-            return set()
-        found: set[int] = set()
-        stack = list(dependents[index])
-        while stack:
-            current = stack.pop()
-            if current not in found:
-                found.add(current)
-                stack += dependents[current]
-        return found
 
-    def above(siblings: Sequence[list[int]], inherited: list[int], waiting: set[int]) -> list[int]:
-        for candidate in reversed(siblings):
-            usable = [index for index in candidate if index not in waiting]
-            if usable and len(usable) == len(candidate):
-                return _last_ones(body, usable)
-        return [index for index in inherited if index not in waiting]
+class _Above:
+    """Finds, in the document's order, what stands above each unit that names no other node."""
 
-    def visit(nodes: Sequence[Node], inherited: list[int]) -> list[int]:
+    def __init__(self, body: Body, place: dict[str, int]) -> None:
+        self._body, self._place = body, place
+        self._crossed = _spans_of_forward_waits(body)
+        self._dependents: list[list[int]] = [[] for _ in body.units]
+        for unit in body.units:
+            for wait in unit.waits:
+                self._dependents[wait].append(unit.index)
+
+    def visit(self, nodes: Sequence[Node], inherited: list[int]) -> list[int]:
+        """Go through one section; return the places of all units in it.
+
+        What its first node waits for is `inherited`.
+        """
         siblings: list[list[int]] = []
         for node in nodes:
-            if node.id in place:
-                index = place[node.id]
-                unit = body.units[index]
-                if unit.is_implicit:
-                    chosen = above(siblings, inherited, those_who_wait_for(index) | {index})
-                    for wait in chosen:
-                        dependents[wait].append(index)
-                    unit.waits += chosen
+            if node.id in self._place:
+                index = self._place[node.id]
+                self._settle(index, siblings, inherited)
                 siblings.append([index])
             elif is_transparent(node) and isinstance(node, Container):
-                inner = visit(node.children, _last_ones(body, siblings[-1]) if siblings else inherited)
+                inner = self.visit(node.children, _last_ones(self._body, siblings[-1]) if siblings else inherited)
                 if inner:
                     siblings.append(inner)
         return [index for group in siblings for index in group]
 
-    visit(children, [])
+    def _settle(self, index: int, siblings: Sequence[list[int]], inherited: list[int]) -> None:
+        unit = self._body.units[index]
+        if unit.is_implicit:
+            chosen = self._choose(siblings, inherited, self._who_wait_for(index) | {index})
+            unit.waits += chosen
+            for wait in chosen:
+                self._dependents[wait].append(index)
+
+    def _choose(self, siblings: Sequence[list[int]], inherited: list[int], waiting: set[int]) -> list[int]:
+        for candidate in reversed(siblings):
+            if waiting.isdisjoint(candidate):
+                return _last_ones(self._body, candidate)
+        return [index for index in inherited if index not in waiting]
+
+    def _who_wait_for(self, index: int) -> set[int]:
+        """Return the places of all units that wait for this one; empty where none above it can."""
+        if not self._crossed[index]:
+            return set()
+        found: set[int] = set()
+        stack = list(self._dependents[index])
+        while stack:
+            current = stack.pop()
+            if current not in found:
+                found.add(current)
+                stack += self._dependents[current]
+        return found
 
 
 def _last_ones(body: Body, indices: list[int]) -> list[int]:
@@ -368,76 +374,3 @@ def _lift_waves(graph: Graph) -> None:
             base = next(unit.wave for unit in home.units if unit.node.id == owner)
             for unit in body.units:
                 unit.wave += base
-
-
-def find_circles(workflow: Workflow) -> list[Diagnostic]:
-    """Return a diagnostic for each body whose nodes wait for each other in a circle; it shows the circle."""
-    graph = build_graph(workflow)
-    found = []
-    for body in graph.bodies.values():
-        if len(body.order) == len(body.units):
-            continue
-        stuck = set(range(len(body.units))) - set(body.order)
-        path: list[int] = []
-        current = min(stuck)
-        while current not in path:
-            path.append(current)
-            current = next(wait for wait in body.units[current].waits if wait in stuck)
-        circle = [body.units[index].node for index in path[path.index(current) :]]
-        names = " → ".join(node.id for node in (*circle, circle[0]))
-        first = min(circle, key=lambda node: graph.positions[node.id])
-        found.append(
-            Diagnostic(
-                code=Code.CIRCLE,
-                message=f"nodes wait for each other in a circle: {names}",
-                span=_blamed(graph, circle, first),
-                hint="take one of these references or `needs` away, or move the checkpoint between them",
-            )
-        )
-    return found
-
-
-def _blamed(graph: Graph, circle: Sequence[Node], first: Node) -> Span:
-    """Return the place of a reference that closes the circle, else the first node's heading."""
-    ids = {node.id for node in circle}
-    for inner in walk((first,)):
-        for use in inner.uses:
-            if ids.intersection(graph.targets(use.name)):
-                return use.span
-    return first.span
-
-
-def plan_nodes(graph: Graph, fingerprints: Mapping[str, str]) -> tuple[PlannedNode, ...]:
-    """Return the plan that a run writes down: every node in the document's order."""
-    planned = []
-    units = {unit.node.id: unit for body in graph.bodies.values() for unit in body.units} | graph.reserved
-    for node in walk(graph.workflow.nodes):
-        unit = units.get(node.id)
-        if unit is None:
-            continue
-        body = graph.bodies[graph.home[node.id]]
-        planned.append(
-            PlannedNode(
-                id=node.id,
-                type=node.TITLE,
-                wave=unit.wave,
-                waits_for=tuple(body.units[index].node.id for index in unit.waits),
-                definition=fingerprints.get(node.id, ""),
-                inside=graph.home[node.id],
-                reserved=node.id in graph.reserved,
-                repeat=_repeat_word(node),
-                fallback=node.policy.fallback or "",
-                asks=node.body.strip() if isinstance(node, CheckpointNode) else "",
-            )
-        )
-    return tuple(planned)
-
-
-def _repeat_word(node: Node) -> str:
-    match node.repeat:
-        case Foreach(items=items):
-            return f"foreach {items}"
-        case Loop(condition=condition, until=until):
-            return f"{'until' if until else 'while'} {condition}"
-        case None:
-            return ""

@@ -56,7 +56,9 @@ class Run:
     def status(self) -> RunStatus:
         """What became of it; `waiting` also while only a person's answer is missing."""
         if self.state.status is RunStatus.RUNNING and self.state.open_questions:
-            busy = any(node.status is NodeStatus.RUNNING and node.count is None for node in list(self.state.nodes.values()))
+            busy = any(
+                node.status is NodeStatus.RUNNING and node.count is None for node in list(self.state.nodes.values())
+            )
             if not busy:
                 return RunStatus.WAITING
         return self.state.status

@@ -203,7 +203,7 @@ class Session:
             cached=self._cached,
             clock=utc_now,
             sleep=asyncio.sleep,
-            uniform=random.uniform,
+            uniform=random.uniform,  # noqa: S311 it spreads retries, it guards nothing
         )
 
     def _watch(self, event: Event, state: RunState) -> None:

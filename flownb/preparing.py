@@ -15,7 +15,7 @@ from pydantic_core import to_jsonable_python
 from flownb.engine.names import Program
 from flownb.errors import FlowInputError, FlowStateError
 from flownb.fingerprints import definition_of, fingerprints
-from flownb.graph import build_graph, plan_nodes
+from flownb.graph import build_graph
 from flownb.host import Prepared, utc_now
 from flownb.model import events as e
 from flownb.model.events import RunStatus
@@ -24,6 +24,7 @@ from flownb.model.state import RunState
 from flownb.model.workflow import Workflow, bind_inputs
 from flownb.parse.notebook import parse_notebook
 from flownb.parse.workflow import parse_workflow
+from flownb.planning import plan_nodes
 from flownb.resuming import ResumePlan, plan_resume
 from flownb.runtimes.registry import Registry, load_registry
 from flownb.secrets import Redactor, find_secrets
@@ -114,7 +115,7 @@ def prepare_new(
         check_run_id(run_id)
     now = utc_now()
     root = state_root(workflow, around)
-    paths = create_run(root, workflow.name, run_id or new_run_id(now, random.choice))
+    paths = create_run(root, workflow.name, run_id or new_run_id(now, random.choice))  # noqa: S311 an id, no secret
     write_atomically(paths.source, workflow.text.encode("utf-8"))
     program = _program(workflow, bound, around)
     journal = Journal.create(paths, redactor=redactor)

@@ -47,9 +47,7 @@ def plan_resume(graph: Graph, fingerprints: Mapping[str, str], state: RunState, 
     restarted = {
         node for node, position in graph.positions.items() if start is not None and position >= graph.positions[start]
     }
-    forget = tuple(
-        key for key, node in state.nodes.items() if _is_void(graph, fingerprints, state, key, restarted)
-    )
+    forget = tuple(key for key in state.nodes if _is_void(graph, fingerprints, state, key, restarted))
     gone = set(forget)
     reuse, again, first = [], [], []
     for unit in graph.bodies[TOP].units:
@@ -64,9 +62,7 @@ def plan_resume(graph: Graph, fingerprints: Mapping[str, str], state: RunState, 
     return ResumePlan(tuple(reuse), tuple(again), tuple(first), forget)
 
 
-def _is_void(
-    graph: Graph, fingerprints: Mapping[str, str], state: RunState, key: str, restarted: set[str]
-) -> bool:
+def _is_void(graph: Graph, fingerprints: Mapping[str, str], state: RunState, key: str, restarted: set[str]) -> bool:
     """Return whether what is known of a key no longer counts."""
     walked = ""
     for part in key.split("/"):

@@ -147,11 +147,7 @@ async def _give_up(body: BodyRun, node: Node, key: str, frame: Frame, failures: 
 
 
 def _next_wait(engine: Engine, node: Node, error: Exception, failed: int) -> float | None:
-    """Return how many seconds to wait for the next attempt; None: there is none.
-
-    Args:
-        failed: How many attempts failed before this one.
-    """
+    """Return how many seconds to wait for the next attempt after `failed` ones and this; None: there is none."""
     retry = node.policy.retry
     if retry is None or failed >= retry.max or node.policy.once or not _is_covered(retry, node, error):
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from flownb.engine.names import Frame, body_values, field_values
@@ -121,19 +122,19 @@ async def _answer(engine: Engine, question: Question, shown: Mapping[str, object
         if at_once is not None:
             return services.offer(key, at_once)
         engine.watch_for_quiet()
-        while True:
-            standing = services.stored(key)
-            if standing is not None:
-                return standing
-            left = _LOOK_S
-            if question.deadline is not None:
-                left = min(left, (question.deadline - engine.now()).total_seconds())
-                if left <= 0:
-                    late = Decision(action=question.default, at=engine.now(), via=Via.DEFAULT, timed_out=True)
-                    return services.offer(key, late)
-            await _woken(woken, left)
+        while (standing := services.stored(key)) is None:
+            left = _seconds_left(engine, question)
+            if left <= 0:
+                late = Decision(action=question.default, at=engine.now(), via=Via.DEFAULT, timed_out=True)
+                return services.offer(key, late)
+            await _woken(woken, min(left, _LOOK_S))
+        return standing
     finally:
         del engine.open[key]
+
+
+def _seconds_left(engine: Engine, question: Question) -> float:
+    return inf if question.deadline is None else (question.deadline - engine.now()).total_seconds()
 
 
 async def _woken(event: asyncio.Event, limit_s: float) -> None:

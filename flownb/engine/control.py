@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
@@ -17,7 +17,7 @@ from flownb.expressions import evaluate, render
 from flownb.fingerprints import fingerprints
 from flownb.graph import TOP, Unit, build_graph
 from flownb.model import events as e
-from flownb.model.nodes import Branch, Container, FlowNode, Foreach, Leaf, Loop, Node, Parallel, Rate
+from flownb.model.nodes import Branch, Container, FlowNode, Foreach, Loop, Node, Parallel, Rate
 from flownb.model.record import Record
 from flownb.model.state import NodeStatus
 from flownb.model.workflow import bind_inputs
@@ -154,7 +154,7 @@ async def _each(repeat: Foreach, body: BodyRun, node: Node, key: str, frame: Fra
             await pace.wait()
             names = {repeat.as_name: items[index], "item": items[index], "index": index}
             place = frame.inside(names, prefix=f"{item_key}/", scope=node.id)
-            more = await _run_item(body, repeat, node, item_key, place)
+            more = await _run_item(body, node, item_key, place)
             if more:
                 failures.extend(more)
                 stopped = True
@@ -193,7 +193,7 @@ def _items(engine: Engine, repeat: Foreach, node: Node, key: str, frame: Frame) 
         raise NodeError(f"`foreach: {repeat.items}` gives {type(value).__name__}, not a list") from None
 
 
-async def _run_item(body: BodyRun, repeat: Foreach, node: Node, key: str, place: Frame) -> list[Failure]:
+async def _run_item(body: BodyRun, node: Node, key: str, place: Frame) -> list[Failure]:
     """Run one item; where its own `when` is false it is skipped, and its value is null."""
     engine = body.engine
     if when_is_per_item(node) and node.policy.when:
@@ -243,15 +243,9 @@ async def _rounds(repeat: Loop, body: BodyRun, node: Node, key: str, frame: Fram
         place = frame.inside(names, prefix=f"{round_key}/", scope=node.id)
         if not repeat.until and not _holds(engine, repeat, node, key, place.inside({node.id: previous})):
             break
-        if not engine.is_done(round_key):
-            if body.is_stopping:
-                raise Halted
-            if count and repeat.every:
-                with engine.working():
-                    await engine.services.sleep(repeat.every)
-            failures = await run_once(body, node, round_key, place, run_inside)
-            if failures:
-                return failures
+        failures = await _round(repeat, body, node, round_key, place)
+        if failures:
+            return failures
         previous = engine.value_of(round_key)
         count += 1
         if repeat.until and _holds(engine, repeat, node, key, place.inside({node.id: previous})):
@@ -262,6 +256,18 @@ async def _rounds(repeat: Loop, body: BodyRun, node: Node, key: str, frame: Fram
             raise LoopError(message, "raise `max`, or look at why it never becomes true")
     engine.complete(key, Made(gather=e.Gather.LAST, count=count) if count else Made(None))
     return []
+
+
+async def _round(repeat: Loop, body: BodyRun, node: Node, key: str, place: Frame) -> list[Failure]:
+    engine = body.engine
+    if engine.is_done(key):
+        return []
+    if body.is_stopping:
+        raise Halted
+    if place.names["round"] and repeat.every:
+        with engine.working():
+            await engine.services.sleep(repeat.every)
+    return await run_once(body, node, key, place, run_inside)
 
 
 def _holds(engine: Engine, repeat: Loop, node: Node, key: str, place: Frame) -> bool:

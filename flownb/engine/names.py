@@ -134,10 +134,8 @@ def _reserved(engine: Engine, frame: Frame, use: Use, key: str) -> object:
             )
         case "nodes":
             return _nodes(engine, frame)
-        case "now":
-            return engine.services.clock
-        case "uuid":
-            return _new_uuid
+        case "now" | "uuid":
+            return engine.services.clock if use.name == "now" else _new_uuid
         case "idempotency_key":
             return sha256(f"{state.run_id}\0{key}".encode()).hexdigest()[:32]
         case _:

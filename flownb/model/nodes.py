@@ -143,7 +143,10 @@ def _environment(value: object) -> object:
     """Let `env: {PORT: 8080}` be text, as an environment is."""
     if not isinstance(value, dict):
         return value
-    return {key: str(item) if isinstance(item, int | float) and not isinstance(item, bool) else item for key, item in value.items()}
+    return {
+        key: str(item) if isinstance(item, int | float) and not isinstance(item, bool) else item
+        for key, item in value.items()
+    }
 
 
 class ShellNode(Leaf):

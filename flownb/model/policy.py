@@ -28,7 +28,7 @@ def parse_duration(text: object) -> float:
         ValueError: It is no duration; the message says what to write.
     """
     if isinstance(text, bool) or not isinstance(text, str):
-        raise ValueError(f"{text!r} is no duration: {_EXAMPLES}")
+        raise ValueError(f"{text!r} is no duration: {_EXAMPLES}")  # noqa: TRY004 pydantic wants it
     compact = text.strip()
     if _PLAIN.fullmatch(compact):
         return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(compact))

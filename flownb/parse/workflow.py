@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flownb.codes import Code
 from flownb.errors import Diagnostic, FlowSyntaxError
-from flownb.graph import find_circles
+from flownb.planning import find_circles
 from flownb.model.nodes import BUILTIN_KINDS, Leaf, Node, Use
 from flownb.model.workflow import Workflow
 from flownb.parse.build import build_node
