@@ -113,6 +113,8 @@ def _failure(code: int, last_line: str) -> CommandError:
     hint = ""
     if code == _NOT_FOUND:
         hint = "install the command, or put its folder on PATH"
+    elif number == signal.SIGPIPE:
+        hint = "a command wrote to one that had ended, as in `… | head`: write `… | { head; cat > /dev/null; }`"
     elif not last_line and not name:
         hint = "a command failed without a word, and the script stops at the first that does (`set -euo pipefail`)"
     said = last_line if len(last_line) <= _LONGEST else last_line[: _LONGEST - 1] + "…"

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from contextvars import ContextVar
 from functools import partial
 
@@ -316,14 +316,38 @@ def test_a_body_that_cannot_be_stopped_is_given_up_and_said_so() -> None:
     assert "did not stop within 0.1 s" in str(shown[0].data)
 
 
-def test_a_body_that_has_not_begun_is_dropped(play: Callable[..., object]) -> None:
-    del play
+def test_a_stop_that_comes_before_the_body_is_reached_is_not_lost() -> None:
+    ran: list[int] = []
+
+    class StopsTooEarly:
+        @contextlib.contextmanager
+        def body(self, key: object = None) -> Iterator[None]:
+            assert isinstance(key, base.Call)
+            assert key._stop(again=False)
+            yield
+
+        def stop(self, error: BaseException, key: object = None) -> None:
+            """Do nothing: the body does not run yet."""
+
+    async def main() -> None:
+        call = base.Call(lambda: ran.append(1), nobody, base.Returns(asyncio.get_running_loop()))
+        call.perform(StopsTooEarly())
+        call.hand_back()
+        with pytest.raises(NodeError):
+            await call.result()
+
+    asyncio.run(main())
+    assert ran == []
+
+
+def test_a_body_that_has_not_begun_is_dropped_at_once() -> None:
     ran: list[str] = []
+    shown: list[Printed] = []
     release = threading.Event()
 
     async def scenario(executor: Executor) -> None:
         first = asyncio.ensure_future(executor.run(release.wait, nobody))
-        second = asyncio.ensure_future(executor.run(lambda: ran.append("second"), nobody))
+        second = asyncio.ensure_future(executor.run(lambda: ran.append("second"), shown.append))
         third = asyncio.ensure_future(executor.run(lambda: ran.append("third"), nobody))
         await asyncio.sleep(0.01)
         second.cancel()
@@ -335,6 +359,7 @@ def test_a_body_that_has_not_begun_is_dropped(play: Callable[..., object]) -> No
 
     serve(scenario)
     assert ran == ["third"]
+    assert shown == []
 
 
 def test_stopping_one_body_never_hits_the_next(play: Callable[..., object]) -> None:

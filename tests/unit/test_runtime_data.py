@@ -4,6 +4,7 @@ import pytest
 
 from flownb.errors import ExpressionError, NodeError
 from flownb.model.nodes import ExpressionNode, JsonNode, Leaf, MarkdownNode, TextNode, YamlNode
+from flownb.runtimes import yamltext
 from flownb.runtimes.base import Printed, Runtime
 from flownb.runtimes.data import (
     ExpressionRuntime,
@@ -13,6 +14,7 @@ from flownb.runtimes.data import (
     YamlRuntime,
 )
 from flownb.runtimes.jsontext import JsonTextError, load_json
+from flownb.runtimes.yamltext import YamlTextError
 from tests.nodes import node_of, run_node, scope_of
 
 RUNTIMES: dict[type[Leaf], Runtime] = {
@@ -128,6 +130,17 @@ def test_yaml_gives_what_json_has(body: str, value: object) -> None:
 )
 def test_what_is_no_data_is_an_error_with_the_persons_line(body: str, message: str) -> None:
     assert error_of(YamlNode, body).startswith(message)
+
+
+def test_deep_brackets_are_refused_before_they_cost_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yamltext, "YAML", None)  # Nobody is to ask it.
+
+    with pytest.raises(YamlTextError, match="nested too deeply"):
+        yamltext.load_yaml("a: " + "[" * 300)
+
+
+def test_many_brackets_beside_each_other_or_in_quotes_are_not_deep() -> None:
+    assert run(YamlNode, "a: [" + "[], " * 300 + "]\nb: '" + "[" * 300 + "'") == {"a": [[]] * 300, "b": "[" * 300}
 
 
 def test_a_bomb_of_aliases_is_refused() -> None:

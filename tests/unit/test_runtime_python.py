@@ -154,6 +154,25 @@ def test_a_syntax_error_has_the_line_of_the_text() -> None:
     assert "flownb/" not in person_frames(error)
 
 
+def test_an_error_found_after_parsing_has_the_line_of_the_text() -> None:
+    error = failure_of("a = 1\nreturn a")
+
+    assert isinstance(error, SyntaxError)
+    assert error.lineno == 13
+    assert person_place(error) == "In[7]:13"
+
+
+def test_frames_of_flownb_below_the_persons_are_left_out_too() -> None:
+    call = "from flownb.model.policy import parse_duration\ntry:\n    parse_duration('x')\n"
+    error = failure_of(f"{call}except ValueError as e:\n    raise KeyError('y') from e")
+
+    shown = person_frames(error)
+
+    assert "flownb/" not in shown
+    assert 'File "In[7]", line 14' in shown
+    assert 'File "In[7]", line 16' in shown
+
+
 def test_an_error_of_flownb_has_no_frames_and_no_place() -> None:
     error = failure_of("async def f(): pass\nf()")
 

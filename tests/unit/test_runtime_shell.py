@@ -58,6 +58,7 @@ def zombies() -> list[int]:
         ("echo", {"output": "lines"}, []),
         ("echo $FOO-$PORT", {"env": {"FOO": "a b", "PORT": 80}}, "a b-80"),
         ("pwd", {"cwd": "/usr"}, "/usr"),
+        ("set +o pipefail; yes | head -n1", {}, "y"),
         ("pwd", {}, "/tmp"),
         ("read line || echo none", {}, "none"),
         ("[[ $- == *e* && $- == *u* ]] && shopt -o pipefail | cut -f2", {}, "on"),
@@ -65,6 +66,19 @@ def zombies() -> list[int]:
 )
 def test_the_value_is_what_it_printed(body: str, fields: dict[str, object], value: object) -> None:
     assert run(body, **fields) == value
+
+
+def test_a_script_cannot_read_what_is_typed() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"typed\n")
+    saved = os.dup(0)
+    os.dup2(reader, 0)
+    try:
+        assert run("cat") == ""
+    finally:
+        os.dup2(saved, 0)
+        for number in (saved, reader, writer):
+            os.close(number)
 
 
 def test_values_are_quoted_and_properties_are_templates() -> None:
@@ -127,6 +141,7 @@ def test_characters_cut_by_a_read_are_put_together() -> None:
         ("true\nno_such_command", "exit code 127: In[7]:13: no_such_command: command not found", 127),
         ("kill -KILL $$", "killed by SIGKILL", -9),
         ("bash -c 'kill -TERM $$'", "exit code 143 (SIGTERM)", 143),
+        ("yes | head -n1", "exit code 141 (SIGPIPE)", 141),
         ("echo a\nif", "exit code 2: In[7]:14: syntax error: unexpected end of file", 2),
     ],
 )
