@@ -269,7 +269,7 @@ def take_up(
         workflow = _named(load(document, around), paths.workflow)
     else:
         folder = document.parent if document is not None else around.folder
-        around = replace(around, folder=around.folder or folder)
+        around = replace(around, folder=folder)
         workflow = stored_workflow(paths, document, around)
     return prepare_resume(paths, workflow, inputs, replace(around, state_dir=root), from_node)
 

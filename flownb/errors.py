@@ -148,6 +148,12 @@ class FlowRunError(FlowError):
         self.errors: list[Failure] = list(errors)
         """Every failure of the run."""
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows: the message, the frames of the person's own text, and the hint."""
+        frames = self.errors[0].traceback.rstrip("\n") if self.errors else ""
+        hint = [f"hint: {self.hint}"] if self.hint else []
+        return [f"{type(self).__name__}: {self.message}", *([frames] if frames else []), *hint]
+
 
 class NodeError(FlowError):
     """An attempt of a node failed for a reason that flownb itself found."""

@@ -142,7 +142,7 @@ class Run:
         return self._finish().__await__()
 
     async def _finish(self) -> Run:
-        if self.session is not None:
+        if self.session is not None and not self.session.serve_until_finished():
             loop = asyncio.get_running_loop()
             done = loop.create_future()
 

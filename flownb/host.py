@@ -105,6 +105,8 @@ class Session:
             ExecutorName.MAIN: self.main,
             ExecutorName.THREAD: ThreadExecutor(),
         }
+        self.waiter: Callable[[float | None], bool | None] | None = None
+        """Waits in place of `wait`, so that its thread can be served meanwhile; returns None where it cannot."""
         self.was_interrupted = False
         """Whether a person pressed Ctrl-C or the stop button."""
         self._left_open: set[str] = set()
@@ -125,7 +127,12 @@ class Session:
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Block until the run is finished; return whether it is."""
-        return self._finished.wait(timeout_s)
+        waited = self.waiter(timeout_s) if self.waiter is not None else None
+        return self._finished.wait(timeout_s) if waited is None else waited
+
+    def serve_until_finished(self) -> bool:
+        """Return True when the run is finished and the host could wait for it on this thread; else False, at once."""
+        return self.waiter is not None and bool(self.waiter(None))
 
     def when_finished(self, callback: Callable[[], None]) -> None:
         """Have something called when the run is finished, on its own thread; at once where it is."""
@@ -226,6 +233,9 @@ class Session:
         if self._hooks.ask is not None:
             self._hooks.ask(request)
         elif self._hooks.decide is None:
+            if question.default not in question.actions:  # A node with `once`: nobody may answer in a person's place.
+                self._left_open.add(question.key)
+                return None
             return default_decision(question)
         else:
             self.main.post(partial(self._ask_serving, request))

@@ -137,6 +137,7 @@ async def _each(repeat: Foreach, body: BodyRun, node: Node, key: str, frame: Fra
     """Run a node once per item, some of them at once."""
     engine = body.engine
     items = _items(engine, repeat, node, key, frame)
+    engine.counts[key] = len(items)
     failures: list[Failure] = []
     indices = iter(range(len(items)))
     pace = _Pace(engine, repeat.rate)

@@ -91,6 +91,8 @@ class Engine:
         self.program, self.state, self.services = program, state, services
         self.values: dict[str, object] = {}
         """Key → value, where it is not just the node's output."""
+        self.counts: dict[str, int] = {}
+        """Key of a `foreach` → how many items it has, for whoever shows how far it is."""
         self.slots = asyncio.Semaphore(program.workflow.concurrency)
         """Most nodes at once."""
         self.is_stopping = False

@@ -1,0 +1,130 @@
+"""All open questions of a run in one output of its cell: cards while they wait, a line of text afterwards."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import ipywidgets as w
+
+from flownb.model import events as e
+from flownb.model.decision import Decision, Request
+from flownb.model.events import Event
+from flownb.model.state import RunState
+from flownb.notebook.card import Card, Decide, Format, decision_line, output
+from flownb.notebook.view import Slot, View, markdown
+
+_VIEW: Final = "application/vnd.jupyter.widget-view+json"
+_TICK_S: Final = 1.0
+
+
+class Cards:
+    """Shows a run's questions. Asked and told from any thread, it draws on the view's."""
+
+    def __init__(self, view: View, publisher: Any, run_id: str, show: Format) -> None:  # Any: each kernel has its own
+        """Begin without questions.
+
+        Args:
+            view: The run's display, on whose thread all is drawn.
+            publisher: The shell's `display_pub`.
+            run_id: The run's id.
+            show: How the notebook shows a value.
+        """
+        self._view, self._run_id, self._show = view, run_id, show
+        self.decide: Decide = _nobody
+        """Stores an answer; set once there is a session."""
+        self._slot = Slot(publisher)
+        self._box: Any = None
+        self._open: dict[str, Card] = {}
+        self._lines: dict[str, str] = {}
+        self._clock: threading.Thread | None = None
+        self._over = threading.Event()
+
+    def ask(self, request: Request) -> None:
+        """Show a question."""
+        self._view.do(lambda: self._add(request))
+
+    def watch(self, event: Event, _state: RunState) -> None:
+        """Take an event in."""
+        if isinstance(event, e.Decided):
+            key, decision = event.key, event.decision
+            self._view.do(lambda: self._settle(key, decision))
+
+    def reserve(self) -> None:
+        """Hold the place for questions that come when the cell has ended."""
+        self._view.do(self._draw)
+
+    def finish(self) -> None:
+        """Take all cards away: the run has ended."""
+        self._over.set()
+        self._view.do(self._close)
+
+    def move_here(self) -> None:
+        """Stand below the cell that runs now, and no longer where it was."""
+        self._slot.forget()
+        self._view.do(self._draw)
+
+    # On the drawing thread.
+
+    def _add(self, request: Request) -> None:
+        if request.is_settled():
+            return
+        card = Card(self._run_id, request, self.decide, self._show)
+        self._lines.pop(request.node, None)
+        self._open[request.node] = card
+        self._draw()
+        if request.question.deadline is not None and self._clock is None:
+            self._clock = threading.Thread(target=self._tick, name="flownb-cards", daemon=True)
+            self._clock.start()
+
+    def _settle(self, key: str, decision: Decision | None) -> None:
+        card = self._open.pop(key, None)
+        if card is not None:
+            self._lines[key] = decision_line(card.question, decision)
+            self._draw()
+            card.widget.close()
+
+    def _close(self) -> None:
+        for key in list(self._open):
+            self._settle(key, None)
+
+    def _draw(self) -> None:
+        told = "\n\n".join(self._lines.values())
+        if not self._open and (self._lines or self._slot.name):
+            self._slot.show(markdown(told))
+            if self._box is not None:
+                self._box.close()
+                self._box = None
+            return
+        lines = [output(markdown(told))] if told else []
+        widgets = [*lines, *(card.widget for card in self._open.values())]
+        if self._box is None:
+            self._box = w.VBox(widgets)
+            self._slot.show(self._bundle())
+        else:
+            self._box.children = widgets
+            if not self._slot.name:
+                self._slot.show(self._bundle())
+
+    def _bundle(self) -> Mapping[str, Any]:
+        model = {"version_major": 2, "version_minor": 0, "model_id": self._box.model_id}
+        waiting = ", ".join(f"`{key}`" for key in self._open)
+        said = f"Waiting for an answer: {waiting}. `%flow_decide {self._run_id} NODE approve`" if waiting else ""
+        return {_VIEW: model, "text/plain": said}
+
+    def _tick(self) -> None:
+        """Let the cards' clocks go on until the run has ended."""
+        while not self._over.wait(_TICK_S):
+            now = datetime.now(UTC)
+            for card in list(self._open.values()):
+                self._view.do(_later(card, now))
+
+
+def _later(card: Card, now: datetime) -> Callable[[], None]:
+    return lambda: card.tick(now)
+
+
+def _nobody(_key: str, decision: Decision) -> Decision:
+    return decision

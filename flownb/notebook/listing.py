@@ -1,0 +1,61 @@
+"""Runs and plans as the notebook shows them: Markdown tables in which nothing is active."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from flownb.handle import Run
+from flownb.model.events import PlannedNode
+from flownb.model.state import NodeStatus
+from flownb.notebook.board import elapsed
+from flownb.render.diagram import mermaid, text_tree
+from flownb.render.inert import code_span, cut, fenced, inert
+from flownb.resuming import ResumePlan
+from flownb.store.snapshot import RunSummary
+
+_VALUE_CHARACTERS: Final = 2000
+
+
+class RunList(list[RunSummary]):
+    """Runs, newest first; shows itself as a table."""
+
+    def _repr_markdown_(self) -> str:
+        if not self:
+            return "No runs are kept here."
+        rows = ["| Run | Workflow | Status | Started | Duration |", "|:----|:---------|:-------|:--------|---------:|"]
+        for run in self:
+            started = f"{run.started_at.astimezone():%Y-%m-%d %H:%M:%S}" if run.started_at else ""
+            took = elapsed(run.duration_s) if run.duration_s is not None else ""
+            rows.append(f"| {inert(run.run_id)} | {inert(run.workflow)} | {run.status} | {started} | {took} |")
+        return "\n".join(rows)
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{run.run_id}  {run.workflow}  {run.status}" for run in self) or "no runs are kept here"
+
+
+def resume_text(plan: ResumePlan, run_id: str) -> str:
+    """Return what a resume will do, as Markdown."""
+    parts = (("reuse", plan.reuse), ("run again", plan.again), ("run for the first time", plan.first))
+    lines = [f"- **{word}**: {', '.join(code_span(key) for key in keys)}" for word, keys in parts if keys]
+    return "\n".join([f"Resuming run {code_span(run_id)}:", "", *lines])
+
+
+def plan_text(name: str, plan: Sequence[PlannedNode]) -> str:
+    """Return a workflow's plan as Markdown: the graph, and the waves with what is asked."""
+    asked = [node.id for node in plan if node.asks]
+    count = sum(not node.inside for node in plan)
+    nodes = f"{count:,} node" + "s" * (count != 1)
+    asks = f", asks at {', '.join(code_span(key) for key in asked)}" if asked else ", asks nothing"
+    return f"**{inert(name)}**: {nodes}{asks}\n\n{fenced(mermaid(plan), 'mermaid')}\n{fenced(text_tree(plan))}"
+
+
+def values_text(run: Run) -> str:
+    """Return the values of a run's nodes as Markdown, each cut at 2,000 characters."""
+    parts = ["### Values\n"]
+    for key, node in run.nodes.items():
+        if node.status is NodeStatus.COMPLETED and "[" not in key and "{" not in key:
+            text = json.dumps(node.output, ensure_ascii=False, indent=2)
+            parts.append(f"{code_span(key)}\n\n{fenced(cut(text, _VALUE_CHARACTERS), 'json')}")
+    return "\n".join(parts) if len(parts) > 1 else ""

@@ -1,0 +1,207 @@
+"""A run's one live display: lines and a bar while it runs, what its nodes show, and at last its log."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextvars import copy_context
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from flownb.model.events import Event
+from flownb.model.state import NodeStatus, RunState
+from flownb.notebook.board import Board
+from flownb.notebook.shown import Picture, Shown
+from flownb.render.diagram import mermaid
+from flownb.render.inert import inert
+from flownb.render.log import render_log
+from flownb.runtimes.base import Printed
+
+PAUSE_S: Final = 0.1
+"""Least seconds between two drawings: more often, and Jupyter complains of the data rate."""
+_TICK_S: Final = 1.0
+
+Bundle = Mapping[str, Any]
+"""MIME type → data, as Jupyter has it."""
+
+
+class Slot:
+    """One output of a cell that can be changed, also when the cell has ended."""
+
+    def __init__(self, publisher: Any) -> None:  # Any: each kernel has its own
+        """Prepare an output; nothing stands there yet.
+
+        Args:
+            publisher: The shell's `display_pub`.
+        """
+        self._publisher = publisher
+        self.name = ""
+        """Its display id; empty: it stands nowhere."""
+
+    def show(self, data: Bundle, metadata: Bundle | None = None) -> None:
+        """Put this there, in place of what was."""
+        is_new = not self.name
+        self.name = self.name or uuid.uuid4().hex
+        self._publisher.publish(
+            dict(data), dict(metadata or {}), transient={"display_id": self.name}, update=not is_new
+        )
+
+    def forget(self) -> None:
+        """Let the next `show` stand anew, where the cell is that runs then."""
+        self.name = ""
+
+
+def markdown(text: str) -> Bundle:
+    """Return Markdown as an output."""
+    return {"text/markdown": text, "text/plain": text}
+
+
+class View:
+    """Draws a run in its cell's output, on a thread of its own: a busy notebook does not hold it up.
+
+    `watch` and `printed` are what a Session's Hooks take; they do not block. All methods are thread-safe.
+    """
+
+    def __init__(
+        self,
+        publisher: Any,  # Any: each kernel has its own
+        state: RunState,
+        redact: Callable[[Any], Any],
+        total_of: Callable[[str], int | None],
+    ) -> None:
+        """Prepare to draw; `start` begins.
+
+        Args:
+            publisher: The shell's `display_pub`.
+            state: The run, which does not change yet.
+            redact: Takes the secrets out of JSON-like data.
+            total_of: Key → how many items the node has; None: unknown.
+        """
+        self._publisher, self._state, self._total_of = publisher, state, total_of
+        self._lock = threading.Lock()
+        self._paint_lock = threading.RLock()
+        self._bell = threading.Event()
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._board = Board(state)
+        self._shown = Shown(redact)
+        self._main, self._late = Slot(publisher), Slot(publisher)
+        self._drawn = ""
+        self._is_late = self._is_final = self._is_over = False
+        # In the cell's context: what a thread publishes stands below the cell, whatever other messages come.
+        self._thread = threading.Thread(target=copy_context().run, args=(self._work,), name="flownb-view", daemon=True)
+
+    def start(self) -> None:
+        """Draw for the first time, and go on by itself. To be called in the cell's thread."""
+        self._paint()
+        self._thread.start()
+
+    def watch(self, event: Event, _state: RunState) -> None:
+        """Take an event in."""
+        with self._lock:
+            self._board.take(event)
+        self._bell.set()
+
+    def printed(self, key: str, printed: Printed) -> None:
+        """Take what a node shows."""
+        with self._lock:
+            self._shown.take(key, printed)
+        self._bell.set()
+
+    def do(self, job: Callable[[], None]) -> None:
+        """Have something published soon, on the drawing thread, after all that was asked for before."""
+        self._jobs.append(job)
+        self._bell.set()
+
+    def leave_cell(self) -> None:
+        """Draw now, and prepare for the time after the cell: outputs that stand there can change, no new one comes."""
+        with self._paint_lock:
+            self._paint()
+            self._is_late = True
+            self._late.show(markdown(""))
+
+    def finish(self) -> None:
+        """Draw the finished log, and end. Returns at once."""
+        self._is_over = True
+        self._bell.set()
+
+    def join(self) -> None:
+        """Wait until the finished log is drawn."""
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def move_here(self) -> None:
+        """Stand below the cell that runs now, and no longer where it was; displays stay there."""
+        with self._paint_lock:
+            self._main.forget()
+            self._late.forget()
+            self._drawn = ""
+            self._paint()
+            if self._is_late:
+                self._late.show(_late_bundle(self._shown))
+
+    # Drawing.
+
+    def _work(self) -> None:
+        while not self._is_final:
+            self._bell.wait(_TICK_S if self._board.ticks else None)
+            self._bell.clear()
+            self._is_final = self._is_over
+            self._paint()
+            if not self._is_over:
+                threading.Event().wait(PAUSE_S)
+
+    def _paint(self) -> None:
+        with self._paint_lock:
+            while self._jobs:
+                self._jobs.popleft()()
+            text = self._text()
+            if text != self._drawn:
+                self._drawn = text
+                self._main.show(markdown(text))
+            self._paint_pictures()
+
+    def _text(self) -> str:
+        with self._lock:
+            if self._is_final:
+                return final_text(self._state, self._shown.folded())
+            table = self._board.draw(datetime.now(UTC), self._total_of)
+            running = {line.key for line in self._board.lines.values() if line.status is NodeStatus.RUNNING}
+            return f"{table}\n\n{self._shown.tail(running)}"
+
+    def _paint_pictures(self) -> None:
+        with self._lock:
+            changed = [picture for picture in self._shown.pictures if picture.changed]
+            for picture in changed:
+                picture.changed = False
+        if any(not picture.slot for picture in changed) and self._is_late:
+            self._late.show(_late_bundle(self._shown))
+        for picture in changed:
+            if picture.slot or not self._is_late:
+                self._paint_picture(picture)
+
+    def _paint_picture(self, picture: Picture) -> None:
+        slot = Slot(self._publisher)
+        if picture.slot:
+            slot.name = picture.slot
+        else:
+            Slot(self._publisher).show(markdown(f"**{inert(picture.key)}**"))
+        slot.show(picture.data, picture.metadata)
+        picture.slot = slot.name
+
+
+def final_text(state: RunState, printed: str) -> str:
+    """Return what stays in the notebook: the log, and what the nodes printed.
+
+    Args:
+        state: A run that nobody changes any more.
+        printed: Markdown below the log; may be empty.
+    """
+    log = render_log(state, mermaid(state.plan, state) if state.plan else None)
+    return f"{log}\n### Printed\n\n{printed}" if printed else log
+
+
+def _late_bundle(shown: Shown) -> Bundle:
+    made = shown.late_html()
+    return {"text/html": made, "text/plain": "(displays of nodes)"} if made else markdown("")
