@@ -37,7 +37,7 @@ def check_yaml(text: str, body: Value, problems: Problems) -> None:
     if plain is None or len(plain) > MAX_CHARACTERS:  # As large as that it is looked at when it runs.
         return
     try:
-        load_yaml(plain.split("\n"), lambda line, column, length: body.place(line + 1, column + 1, length))
+        load_yaml(plain.split("\n"), lambda line, column, length: body.place(line + 1, column + 1, length), problems)
     except YamlError as error:
         code = error.code if error.code in {Code.DUPLICATE_KEY, Code.YAML_TAG} else Code.BAD_DATA
         problems.error(code, error.message, error.span, error.hint)

@@ -23,12 +23,12 @@ def build_node(draft: Draft) -> Node:
         **draft.own,
     }
     if draft.is_leaf:
-        assert draft.kind is not None  # noqa: S101 what has no kind is a mistake
+        assert draft.kind is not None
         body = draft.body.data if draft.body and isinstance(draft.body.data, str) else ""
         return draft.kind.model_validate({**data, "body": body})
     model: type[Container] = _CONTAINERS[draft.title]
     node = model.model_validate({**data, "children": tuple(build_node(child) for child in draft.children)})
-    assert isinstance(node, Group | Branch | Parallel)  # noqa: S101 the table above holds no other
+    assert isinstance(node, Group | Branch | Parallel)
     return node
 
 

@@ -104,7 +104,7 @@ def read_front_matter(source: Source, problems: Problems) -> Head:
         return head
     try:
         whole = load_yaml(
-            source.lines[1 : head.end - 1], lambda line, column, length: source.span(line + 1, column, length)
+            source.lines[1 : head.end - 1], lambda line, column, length: source.span(line + 1, column, length), problems
         )
     except YamlError as error:
         problems.error(error.code, error.message, error.span, error.hint)

@@ -66,7 +66,7 @@ def read_list(block: BulletList, source: Source, problems: Problems) -> list[Pro
     found: list[Property] = []
     for item in block.items:
         try:
-            found.append(_read_item(item, source))
+            found.append(_read_item(item, source, problems))
         except YamlError as error:
             problems.error(error.code, error.message, error.span, error.hint)
             key = _KEY.match(source.lines[item.line], item.column)
@@ -86,6 +86,7 @@ def read_fence(fence: Fence, source: Source, problems: Problems) -> Property:
         value = load_yaml(
             fence.body.split("\n"),
             lambda line, at, length: source.span(fence.line + 1 + line, fence.indent + at, length),
+            problems,
         )
     except YamlError as error:
         problems.error(error.code, error.message, error.span, error.hint)
@@ -103,7 +104,7 @@ def _key_span(match: re.Match[str], item: Item, source: Source) -> Span:
     return source.span(item.line, match.start("key"), len(match["key"]))
 
 
-def _read_item(item: Item, source: Source) -> Property:
+def _read_item(item: Item, source: Source, problems: Problems) -> Property:
     """Return the property of one item.
 
     Raises:
@@ -127,7 +128,7 @@ def _read_item(item: Item, source: Source) -> Property:
         quick = quick_value(text, source.span, item.line, column)
         if quick:
             return Property(canonical(match["key"]), key_span, quick)
-    return Property(canonical(match["key"]), key_span, _yaml_item(item, end, match["key"], source))
+    return Property(canonical(match["key"]), key_span, _yaml_item(item, end, match["key"], source, problems))
 
 
 def _braces(key: str, text: str, where: Span) -> YamlError:
@@ -151,7 +152,7 @@ def _item_error(match: re.Match[str] | None, text: str, where: Span) -> YamlErro
     )
 
 
-def _yaml_item(item: Item, end: int, key: str, source: Source) -> Value:
+def _yaml_item(item: Item, end: int, key: str, source: Source, problems: Problems) -> Value:
     """Return the value of an item that only ruamel.yaml can read."""
     lines = [" " * item.column + source.lines[item.line][item.column :]]
     shifts = [0]
@@ -173,7 +174,7 @@ def _yaml_item(item: Item, end: int, key: str, source: Source) -> Value:
                 locate(number, len(text) - len(text.lstrip()), 3),
                 "begin the fence at the start of a line, below the list",
             )
-    whole = load_yaml(lines, locate)
+    whole = load_yaml(lines, locate, problems)
     if len(whole.keys) > 1:
         second = list(whole.keys.items())[1]
         message = f"'{shortened(second[0])}' stands in the item of '{key}'"

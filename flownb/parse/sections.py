@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,6 +16,14 @@ _MARKUP: Final = re.compile(r"[*_`\[\]<>&!\\~]")
 _MAX_HEADING: Final = 500
 """The longest heading whose inline markup is looked at."""
 _BULLET: Final = re.compile(r" {0,3}[-+*](?=[ \t]|$)[ \t]*")
+_ATX: Final = re.compile(r"#{1,6}(?:[ \t]|$)")
+_ITEM: Final = re.compile(r"[ \t]*(?:[-+*>|]|[0-9]+[.)])")
+MAX_LINES: Final = 120_000
+"""The most lines of a document."""
+MAX_HEADINGS: Final = 20_000
+"""The most headings of a document."""
+MAX_ITEMS: Final = 20_000
+"""The most lines of one section that belong to lists, tables and quotes."""
 _BLOCKS: Final = MarkdownIt("commonmark").enable("table").disable(["inline", "text_join"])
 _INLINE: Final = MarkdownIt("commonmark")
 
@@ -89,30 +97,47 @@ class Section:
         return (block for block in self.blocks if isinstance(block, Fence))
 
 
+class TooLargeError(Exception):
+    """A document has more of something than is read, so that no document takes long."""
+
+    def __init__(self, message: str, line: int, hint: str) -> None:
+        """Say of what there is too much, and from which line on, counted from 0."""
+        super().__init__(message, line, hint)
+        self.message, self.line, self.hint = message, line, hint
+
+
 def read_sections(lines: Sequence[str], first: int) -> Section:
     """Return the document as a section of level 0; the engine's own log (format.md 1.8) is left out.
 
     Args:
         lines: The document's lines.
         first: The line in which the body begins, counted from 0: what is above it is front matter.
+
+    Raises:
+        TooLargeError: There are more lines, headings or list items than are read.
     """
+    if len(lines) > MAX_LINES:
+        message = f"the document has {len(lines):,} lines; at most {MAX_LINES:,} are read"
+        raise TooLargeError(message, MAX_LINES, "keep data in files of their own")
     root = Section(0, first)
     open_sections = [root]
-    tokens = _BLOCKS.parse("\n".join(lines[first:]))
-    for place in _outside_log(tokens):
-        token = tokens[place]
-        line = first + (token.map or [0])[0]
-        match token.type:
+    count = 0
+    for block in _outside_log(_blocks(lines, first)):
+        match block.token.type:
             case "heading_open":
-                section = Section(int(token.tag[1]), line, tokens[place + 1].content)
+                count += 1
+                if count > MAX_HEADINGS:
+                    message = f"the document has more than {MAX_HEADINGS:,} headings"
+                    raise TooLargeError(message, block.line, "move parts of it into sub-flows (`type: flow`)")
+                section = Section(int(block.token.tag[1]), block.line, block.inner[0].content)
                 while open_sections[-1].level >= section.level:
                     open_sections.pop()
                 open_sections[-1].children.append(section)
                 open_sections.append(section)
             case "fence":
-                open_sections[-1].blocks.append(_fence(token, lines, line))
+                open_sections[-1].blocks.append(_fence(block.token, lines, block.line))
             case "bullet_list_open":
-                items = tuple(_items(tokens, place, lines, first))
+                items = tuple(_items(block, lines))
                 if items:
                     open_sections[-1].blocks.append(BulletList(items))
             case _:
@@ -120,27 +145,79 @@ def read_sections(lines: Sequence[str], first: int) -> Section:
     return root
 
 
-def _own_blocks(tokens: Sequence[Token]) -> Iterator[int]:
-    """Yield the places of the document's own blocks, none that stands inside another."""
-    return (place for place, token in enumerate(tokens) if token.level == 0 and token.nesting >= 0)
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """One of the document's own blocks, none that stands inside another."""
+
+    token: Token
+    """The token that opens it."""
+    inner: list[Token]
+    """What is in it."""
+    line: int
+    """Its first line, counted from 0 in the document."""
+    offset: int
+    """The document's line that is line 0 of its tokens."""
 
 
-def _log_begins(tokens: Sequence[Token], place: int, after_break: bool) -> bool:  # noqa: FBT001 positional in a loop
-    return after_break and tokens[place].type == "heading_open" and tokens[place + 1].content.strip() == LOG_HEADING
+def _blocks(lines: Sequence[str], first: int) -> Iterator[_Block]:
+    """Yield the document's own blocks in order.
+
+    A heading at the start of a line ends whatever is open but a fence and HTML, so the document can be read part by part,
+    and the tokens of a part are gone before the next is read.
+    """
+    starts = [number for number in range(first + 1, len(lines)) if _ATX.match(lines[number])]
+    bounds = [first, *starts, len(lines)]
+    place = 0
+    while place < len(bounds) - 1:
+        width = 1
+        while True:
+            end = min(place + width, len(bounds) - 1)
+            part = lines[bounds[place] : bounds[end]]
+            tokens = _tokens(part, bounds[place])
+            if end == len(bounds) - 1 or not _is_open(tokens, part):
+                break
+            width *= 2
+        yield from _own_blocks(tokens, bounds[place])
+        place = end
 
 
-def _log_ends(token: Token) -> bool:
-    return token.type == "hr" or (token.type == "heading_open" and token.tag in {"h1", "h2"})
+def _tokens(part: Sequence[str], line: int) -> list[Token]:
+    if len(part) > MAX_ITEMS and sum(1 for text in part if _ITEM.match(text)) > MAX_ITEMS:
+        message = f"one section has more than {MAX_ITEMS:,} lines of lists, tables and quotes"
+        raise TooLargeError(message, line, "keep data in files of their own")
+    return _BLOCKS.parse("\n".join(part))
 
 
-def _outside_log(tokens: Sequence[Token]) -> Iterator[int]:
-    """Yield the places of the document's own blocks, without those of the engine's log (format.md 1.8)."""
+def _is_open(tokens: Sequence[Token], part: Sequence[str]) -> bool:
+    """Return whether a part of a document ends inside a fence or HTML, so that what follows belongs to it."""
+    last = tokens[-1] if tokens else None
+    if last is None or last.map is None or last.type not in {"fence", "html_block"}:
+        return False
+    return last.type == "html_block" or not _fence(last, part, last.map[0]).is_closed
+
+
+def _own_blocks(tokens: Sequence[Token], offset: int) -> Iterator[_Block]:
+    place = 0
+    while place < len(tokens):
+        token = tokens[place]
+        end = place + 1
+        while token.nesting > 0 and tokens[end].level > 0:
+            end += 1
+        yield _Block(token, list(tokens[place + 1 : end]), offset + (token.map or [0])[0], offset)
+        place = end + (token.nesting > 0)
+
+
+def _outside_log(blocks: Iterable[_Block]) -> Iterator[_Block]:
+    """Yield the blocks that do not belong to the engine's log (format.md 1.8)."""
     in_log = after_break = False
-    for place in _own_blocks(tokens):
-        in_log = (in_log and not _log_ends(tokens[place])) or _log_begins(tokens, place, after_break)
-        after_break = tokens[place].type == "hr"
+    for block in blocks:
+        token = block.token
+        ends = token.type == "hr" or (token.type == "heading_open" and token.tag in {"h1", "h2"})
+        begins = after_break and token.type == "heading_open" and block.inner[0].content.strip() == LOG_HEADING
+        in_log = (in_log and not ends) or begins
+        after_break = token.type == "hr"
         if not in_log:
-            yield place
+            yield block
 
 
 def plain_heading(text: str) -> str:
@@ -171,14 +248,11 @@ def _fence(token: Token, lines: Sequence[str], line: int) -> Fence:
     return Fence(line, token.info.strip(), info_column, token.content, indent, is_closed)
 
 
-def _items(tokens: Sequence[Token], place: int, lines: Sequence[str], first: int) -> Iterator[Item]:
-    """Yield the items of the bullet list that opens at `place`."""
-    for number in range(place + 1, len(tokens)):
-        token = tokens[number]
-        if token.level == 0:
-            return
+def _items(block: _Block, lines: Sequence[str]) -> Iterator[Item]:
+    """Yield the items of a bullet list."""
+    for token in block.inner:
         if token.level == 1 and token.type == "list_item_open" and token.map:
-            line = first + token.map[0]
+            line = block.offset + token.map[0]
             marks = _BULLET.match(lines[line])
             if marks:
-                yield Item(line, first + token.map[1], marks.end())
+                yield Item(line, block.offset + token.map[1], marks.end())

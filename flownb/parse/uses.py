@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -29,9 +30,11 @@ from flownb.parse.source import Problems
 from flownb.parse.yaml_values import Value
 
 _TARGETS: Final = {"bash": Target.SHELL, "json": Target.JSON, "yaml": Target.JSON}
-_BUILTINS: Final = frozenset(dir(builtins))
-_OF_IPYTHON: Final = frozenset({"get_ipython"})
-"""What IPython's own rewriting of `!ls` and `%time` reads."""
+_SKIPPED: Final = frozenset({*dir(builtins), "get_ipython"})
+"""Names that are no node's unless one is called so: Python's own, and what IPython's rewriting of `!ls` reads."""
+_MAX_CODE: Final = 50_000
+"""The most characters of expressions in one text."""
+_CODE: Final = re.compile(r"\{[{%].*?(?:[%}]\}|\Z)", re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -66,16 +69,18 @@ class Reader:
 
     def body(self, draft: Draft) -> set[str]:
         """Add the uses of a draft's body."""
-        assert draft.body is not None  # noqa: S101 asked for by fill
-        assert draft.kind is not None  # noqa: S101 asked for by fill
+        assert draft.body is not None
+        assert draft.kind is not None
         match draft.kind.BODY:
             case BodyKind.PYTHON:
                 return self.python(draft, draft.body)
             case BodyKind.EXPRESSION:
                 draft.uses += self.expression("body", draft.body)
             case BodyKind.TEMPLATE:
+                before = len(self.problems.found)
                 draft.uses += self.template("body", draft.body, _TARGETS.get(draft.title, Target.TEXT))
-                self.data(draft, draft.body)
+                if not any(problem.code is not Code.RAW for problem in self.problems.found[before:]):
+                    self.data(draft, draft.body)
             case BodyKind.NONE:
                 pass
         return set()
@@ -88,14 +93,17 @@ class Reader:
         stripped = text.strip()
         if not text or (stripped.startswith("{{") and stripped.endswith("}}") and key != "body"):
             return []
-        return self._names(key, value, lambda: expression_names(text))
+        return self._names(key, value, lambda: expression_names(text)) or []
 
     def template(self, key: str, value: Value, target: Target = Target.TEXT) -> list[Use]:
         """Return the names of a template."""
         text = value.data if isinstance(value.data, str) else ""
         if not is_template(text):
             return []
-        if target is not Target.TEXT and uses_raw(text):
+        uses = self._names(key, value, lambda: template_names(text, target))
+        if uses is None:
+            return []
+        if target is not Target.TEXT and "raw" in text and uses_raw(text):
             line, column = _place_of_raw(text)
             what = "`| raw` switches the quoting off: what the value holds becomes part of the text as it is"
             hint = "leave it out, unless the value comes from you alone"
@@ -103,9 +111,18 @@ class Reader:
         for error in check_quotes(text, target):
             place = value.place(error.line, error.column, 2)
             self.problems.error(Code.QUOTED_INSERTION, error.message, place, error.hint)
-        return self._names(key, value, lambda: template_names(text, target))
+        return uses
 
-    def _names(self, key: str, value: Value, read: Callable[[], tuple[Name, ...]]) -> list[Use]:
+    def _names(self, key: str, value: Value, read: Callable[[], tuple[Name, ...]]) -> list[Use] | None:
+        """Return the names that a text reads, each once; None where it cannot be read, which is reported."""
+        text = value.data if isinstance(value.data, str) else ""
+        size = sum(len(code[0]) for code in _CODE.finditer(text)) if is_template(text) else len(text)
+        if size > _MAX_CODE:
+            what = f"{size:,} characters of expressions stand in one text; at most {_MAX_CODE:,} are read"
+            self.problems.error(
+                Code.TOO_LARGE, what, value.span, "work with data in a python node, or repeat with {% for %}"
+            )
+            return None
         try:
             names = read()
         except ExpressionSyntaxError as error:
@@ -113,7 +130,8 @@ class Reader:
             self.problems.error(
                 Code.EXPRESSION, f"{owner}{error.message}", value.place(error.line, error.column), error.hint
             )
-            return []
+            return None
+        first = {(name.name, name.attribute, name.guarded): name for name in reversed(names)}
         return [
             Use(
                 name=name.name,
@@ -122,13 +140,13 @@ class Reader:
                 span=value.place(name.line, name.column, len(name.name)),
                 guarded=name.guarded,
             )
-            for name in names
+            for name in reversed(first.values())
         ]
 
     def data(self, draft: Draft, body: Value) -> None:
         """Report a `json` or `yaml` body that is no data, where its templates let that be seen."""
         text = body.data if isinstance(body.data, str) else ""
-        if draft.title in {"json", "yaml"} and not check_quotes(text, Target.JSON):
+        if draft.title in {"json", "yaml"}:
             (check_json if draft.title == "json" else check_yaml)(text, body, self.problems)
 
     def python(self, draft: Draft, body: Value) -> set[str]:
@@ -143,10 +161,11 @@ class Reader:
         except SyntaxError as error:
             self._python_error(source, PythonSyntaxError(error.msg, error.lineno or 1, error.offset or 1), body)
             return set()
-        meant = self.ids | RESERVED_NAMES
-        skipped = _BUILTINS | _OF_IPYTHON
+        seen: set[tuple[str, str | None]] = set()
         for read in found.reads:
-            if read.name in meant or read.name not in skipped:
+            is_known = read.name in self.ids or read.name in RESERVED_NAMES
+            if (read.name, read.attribute) not in seen and (is_known or read.name not in _SKIPPED):
+                seen.add((read.name, read.attribute))
                 draft.uses.append(_use(read, body))
         for read in found.shadowed:
             if read.name in self.ids:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from flownb.codes import Code
 from flownb.errors import Diagnostic, FlowSyntaxError
-from flownb.planning import find_circles
 from flownb.model.nodes import BUILTIN_KINDS, Leaf, Node, Use
 from flownb.model.workflow import Workflow
 from flownb.parse.build import build_node
@@ -18,10 +17,11 @@ from flownb.parse.frontmatter import Head, read_front_matter
 from flownb.parse.ids import slug
 from flownb.parse.keys import Kinds
 from flownb.parse.references import Checker
-from flownb.parse.sections import read_sections
+from flownb.parse.sections import TooLargeError, read_sections
 from flownb.parse.source import Problems, read_document
 from flownb.parse.subflows import Subflows
 from flownb.parse.uses import Reader
+from flownb.planning import find_circles
 
 _SUFFIXES = (".flow.md", ".md")
 
@@ -108,7 +108,12 @@ def _diagnose(text: str, setting: _Setting) -> tuple[Workflow | None, list[Diagn
     if source is None:
         return None, problems.found
     head = read_front_matter(source, problems)
-    outline = read_outline(read_sections(source.lines, head.end), setting.kinds, source, problems)
+    try:
+        root = read_sections(source.lines, head.end)
+    except TooLargeError as error:
+        problems.error(Code.TOO_LARGE, error.message, source.whole_line(error.line), error.hint)
+        return None, _sorted(problems.found, setting.source)
+    outline = read_outline(root, setting.kinds, source, problems)
     outputs, loose = _read_uses(outline, head, setting, problems)
     checker = Checker(outline, head, setting.variables, problems)
     checker.run(loose)
@@ -228,7 +233,10 @@ def name_of(text: str, kinds: Mapping[str, type[Leaf]] = BUILTIN_KINDS) -> str:
     if source is None:
         return "flow"
     head = read_front_matter(source, unheard)
-    outline = read_outline(read_sections(source.lines, head.end), setting.kinds, source, unheard)
+    try:
+        outline = read_outline(read_sections(source.lines, head.end), setting.kinds, source, unheard)
+    except TooLargeError:
+        outline = Outline()
     return _name(outline, head, setting)
 
 

@@ -14,13 +14,16 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from flownb.codes import Code
-from flownb.parse.source import Locate, both_lines, shortened
+from flownb.parse.source import Locate, Problems, both_lines, shortened
 from flownb.spans import Span
 
 MAX_CHARACTERS: Final = 64 * 1024
 """The most characters of YAML in one place: ruamel.yaml reads some 90 KB a second."""
 _MAX_VALUES: Final = 20_000
 """The most values that one YAML text may stand for once its aliases are followed."""
+_MAX_NESTING: Final = 100
+"""How deep brackets may be nested: ruamel.yaml's time grows with the square of it."""
+_BRACKET: Final = re.compile(r"[\[\]{}]")
 _TAG: Final = "tag:yaml.org,2002:"
 _TEXT_TAGS: Final = frozenset({f"{_TAG}{name}" for name in ("str", "timestamp", "value", "merge")})
 _WORDS: Final[Mapping[str, bool | None]] = {
@@ -117,17 +120,19 @@ def quick_value(text: str, locate: Locate, line: int, column: int) -> Value | No
             return Value(text[1:-1], span, text, locate(line, column + 1, len(text) - 2))
 
 
-def load_yaml(lines: Sequence[str], locate: Locate) -> Value:
+def load_yaml(lines: Sequence[str], locate: Locate, problems: Problems) -> Value:
     """Return the data of a YAML text, with all places.
 
     Raises:
         YamlError: It is no YAML, has a key twice, asks for objects by tags, or is too large.
     """
     text = "\n".join(lines)
-    if len(text) > MAX_CHARACTERS:
+    if max(text.count("["), text.count("{")) > _MAX_NESTING and _depth(text) > _MAX_NESTING:
+        raise YamlError(Code.YAML_SYNTAX, "the YAML is nested too deeply", locate(0, 0, 1))
+    if len(text) > MAX_CHARACTERS or not problems.spend(len(text)):
         raise YamlError(
             Code.TOO_LARGE,
-            f"{len(text):,} characters of YAML are too many; at most {MAX_CHARACTERS:,} are read in one place",
+            f"this is more YAML than is read: at most {MAX_CHARACTERS:,} characters in one place, four times that in all",
             locate(0, 0, 1),
             "keep data in a file of its own and read it in a node",
         )
@@ -147,6 +152,15 @@ def load_yaml(lines: Sequence[str], locate: Locate) -> Value:
         return _Reader(yaml, lines, locate).value(node)
     except RecursionError as error:
         raise YamlError(Code.YAML_SYNTAX, "the YAML is nested too deeply", locate(0, 0, 1)) from error
+
+
+def _depth(text: str) -> int:
+    """Return how deep brackets are nested at most, wherever they stand."""
+    deepest = depth = 0
+    for letter in _BRACKET.findall(text):
+        depth = depth + 1 if letter in "[{" else max(0, depth - 1)
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _syntax_error(error: MarkedYAMLError, lines: Sequence[str], locate: Locate) -> YamlError:
