@@ -246,3 +246,7 @@ def test_an_error_whose_text_fails_is_still_shown() -> None:
     error = failure_of("class E(Exception):\n    def __str__(self): raise ValueError\nraise E")
 
     assert "In[7]" in person_frames(error)
+
+
+def test_a_body_does_not_take_over_how_flownb_is_compiled() -> None:
+    assert run("def f(x: int): pass\nf.__annotations__") == {"x": int}
