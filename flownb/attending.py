@@ -77,7 +77,11 @@ def finish(made: Run, *, as_json: bool) -> int:
                 )
             say(f"then go on with: {go_on}")
         case RunStatus.REJECTED:
-            tell(run_error(made).message, f"to ask again: {go_on} --from NODE")
+            rejected = [key for key, decision in made.decisions.items() if decision.action == Action.REJECT]
+            tell(
+                run_error(made).message,
+                f"to ask again: {go_on} --from {shlex.quote(rejected[-1]) if rejected else 'NODE'}",
+            )
         case RunStatus.FAILED if made.errors and made.errors[0].hint:
             tell(run_error(made).message, f"{made.errors[0].hint}\nthen go on with: {go_on}")
         case _:

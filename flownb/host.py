@@ -256,8 +256,11 @@ class Session:
             self.error = error
             self.cancel()
             return
-        self._left_open.add(request.node)
         with suppress(RuntimeError):
+            if request.is_settled():  # Answered elsewhere while `decide` looked on: nothing is left open.
+                self.engine.wake(request.node)
+                return
+            self._left_open.add(request.node)
             self.engine.look_for_quiet()
 
     def _is_settled(self, question: Question) -> bool:
