@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flownb.model.nodes import Branch, Container, Group, Node, Parallel
+from flownb.model.nodes import Branch, Container, Foreach, Group, Node, Parallel
+from flownb.model.policy import ExecutorName, Policy
 from flownb.parse.drafts import Draft
 from flownb.parse.yaml_values import Value
 from flownb.spans import Span
@@ -10,13 +11,19 @@ from flownb.spans import Span
 _CONTAINERS = {"group": Group, "branch": Branch, "parallel": Parallel}
 
 
-def build_node(draft: Draft) -> Node:
-    """Return the node that a draft without mistakes stands for."""
+def build_node(draft: Draft, around: ExecutorName | None = None) -> Node:
+    """Return the node that a draft without mistakes stands for.
+
+    Args:
+        draft: The draft, with all below it.
+        around: Where python bodies run that do not say it, as what is around says; None: it says nothing.
+    """
+    policy = _with_executor(draft, around)
     data: dict[str, object] = {
         "id": draft.id,
         "heading": draft.name.heading,
         "span": draft.name.span,
-        "policy": draft.policy,
+        "policy": policy,
         "repeat": draft.repeat,
         "spans": _spans(draft),
         "uses": tuple(draft.uses),
@@ -27,9 +34,20 @@ def build_node(draft: Draft) -> Node:
         body = draft.body.data if draft.body and isinstance(draft.body.data, str) else ""
         return draft.kind.model_validate({**data, "body": body})
     model: type[Container] = _CONTAINERS[draft.title]
-    node = model.model_validate({**data, "children": tuple(build_node(child) for child in draft.children)})
+    node = model.model_validate(
+        {**data, "children": tuple(build_node(child, policy.executor) for child in draft.children)}
+    )
     assert isinstance(node, Group | Branch | Parallel)
     return node
+
+
+def _with_executor(draft: Draft, around: ExecutorName | None) -> Policy:
+    """Return a draft's policy with the executor of format.md section 3: threads where things are to overlap."""
+    if draft.policy.executor is not None:
+        return draft.policy
+    overlaps = draft.title == "parallel" or (isinstance(draft.repeat, Foreach) and draft.repeat.concurrency is not None)
+    executor = ExecutorName.THREAD if overlaps else around
+    return draft.policy.model_copy(update={"executor": executor}) if executor is not None else draft.policy
 
 
 def _spans(draft: Draft) -> dict[str, Span]:

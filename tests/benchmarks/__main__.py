@@ -110,7 +110,7 @@ def compare(folder: Path, repeat: int) -> None:
 def print_parse(repeat: int) -> None:
     """Print what parse and plan cost."""
     took = {
-        count: statistics.median(parse_s(documents.chain(count, "expr")) for _ in range(repeat))
+        count: statistics.median(parse_s(documents.chain(count, "expr", next(_fresh))) for _ in range(repeat))
         for count in (100, 1000, 10_000)
     }
     print("\nParse and plan of a chain:")
