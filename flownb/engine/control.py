@@ -247,7 +247,8 @@ async def _rounds(repeat: Loop, body: BodyRun, node: Node, key: str, frame: Fram
         failures = await _round(repeat, body, node, round_key, place)
         if failures:
             return failures
-        previous = engine.value_of(round_key)
+        made = engine.value_of(round_key)
+        previous = Record(made) if isinstance(node, Container) and isinstance(made, dict) else made
         count += 1
         if repeat.until and _holds(engine, repeat, node, key, place.inside({node.id: previous})):
             break
