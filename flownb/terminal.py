@@ -21,6 +21,7 @@ from rich.text import Text
 
 from flownb.errors import FlowError
 from flownb.model.decision import Action, Decision, Question, Request, Via, check_answer
+from flownb.parse.source import Problems
 from flownb.parse.yaml_values import YamlError, load_yaml
 from flownb.render.inert import cut, one_line, visible
 from flownb.spans import Span
@@ -56,7 +57,9 @@ def read_yaml(text: str, source: str) -> JsonValue:
         FlowError: It is no YAML; the message names the place.
     """
     try:
-        return load_yaml(text.split("\n"), lambda line, column, length: Span(source, line + 1, column + 1, length)).data
+        return load_yaml(
+            text.split("\n"), lambda line, column, length: Span(source, line + 1, column + 1, length), Problems()
+        ).data
     except YamlError as error:
         raise FlowError(f"{source}: {error.message}", error.hint) from error
 
