@@ -140,17 +140,26 @@ class Engine:
         self._is_flushing = False
         if not self._broken:
             try:
-                self.services.journal.append(events)
+                stored = self.services.journal.append(events)
             except Exception as error:  # noqa: BLE001 whatever it is, the run must end and say so
                 self._broken = error
                 self.is_stopping = True
                 self._root.cancel()
             else:
-                for event in events:
-                    self.services.watch(event, self.state)
+                for event, written in zip(events, stored, strict=True):
+                    if written is not event:
+                        self._take_as_written(event, written)
+                    self.services.watch(written, self.state)
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+    def _take_as_written(self, event: Event, written: Event) -> None:
+        """Let the state say what the journal says, where that could not store a value as it was."""
+        if isinstance(event, e.NodeCompleted) and isinstance(written, e.NodeCompleted):
+            self.state.apply(written)
+            if event.reusable and not written.reusable:
+                self.values[event.key] = event.output
 
     def complete(self, key: str, made: Made, fallback: str | None = None) -> None:
         """Say that a node is done, with what it made."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from pydantic import JsonValue
 
@@ -14,7 +15,9 @@ from flownb.model.nodes import Leaf, NodeBase
 from flownb.runtimes.frames import person_frames, person_place
 from flownb.secrets import Redactor
 
-_PREVIEW_LENGTH = 200
+_PREVIEW_LENGTH: Final = 200
+_PLAIN: Final = frozenset({bool, int, str})
+"""Types whose values are JSON as they are."""
 
 
 class Halted(Exception):  # noqa: N818 it is no error
@@ -57,6 +60,10 @@ class Stored:
 
 def to_stored(value: object, redactor: Redactor) -> Stored:
     """Return a value as the journal holds it. Tuples become lists; keys that are no text are no JSON."""
+    if value is None or (isinstance(value, bool | int | str) and type(value) in _PLAIN):
+        if redactor.holds(value):
+            return Stored(redactor.json(value), reusable=False)
+        return Stored(value, reusable=True)
     try:
         text = json.dumps(value, allow_nan=False)
         output = json.loads(text)

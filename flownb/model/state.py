@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -44,7 +44,7 @@ SETTLED: Final = frozenset({NodeStatus.COMPLETED, NodeStatus.SKIPPED})
 
 def stamp(moment: datetime | None) -> str | None:
     """Return a moment as state and log write it: `2026-11-23T10:15:02.114Z`."""
-    return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def seconds_between(start: datetime | None, end: datetime | None) -> float | None:
