@@ -24,7 +24,7 @@ _ICONS: Final[Mapping[NodeStatus, str]] = {
     NodeStatus.WAITING: "⏸\ufe0e",
     NodeStatus.COMPLETED: "✔\ufe0e",
     NodeStatus.FAILED: "✖\ufe0e",
-    NodeStatus.SKIPPED: "–",
+    NodeStatus.SKIPPED: "↷",
     NodeStatus.CANCELLED: "■",
 }
 _LOUDEST: Final = (
@@ -38,7 +38,7 @@ _LOUDEST: Final = (
 )
 """Which nodes are drawn first where not all can be."""
 _OVER: Final = frozenset({NodeStatus.COMPLETED, NodeStatus.SKIPPED, NodeStatus.FAILED, NodeStatus.CANCELLED})
-_BAR_CELLS: Final = 24
+_BAR_CELLS: Final = 20
 _REASON_CHARACTERS: Final = 80
 _MINUTE_S: Final = 60
 _PART: Final = re.compile(r"([^\[{]+)[\[{]\d+[\]}]")
@@ -113,12 +113,8 @@ class Board:
             case e.Decided(key=key, decision=decision):
                 line = self._line(_holder(key))
                 line.status, line.note = NodeStatus.RUNNING, decision.action
-            case e.RunFinished(status=status):
-                self.status = status
-            case e.RunWaiting():
-                self.status = RunStatus.WAITING
             case _:
-                return
+                self._end_run(event)
 
     @property
     def ticks(self) -> bool:
@@ -146,12 +142,12 @@ class Board:
     def _headline(self, lines: list[Line], total_of: Callable[[str], int | None]) -> str:
         over = sum(_share(line, total_of(line.key)) for line in lines)
         filled = int(_BAR_CELLS * over / len(lines)) if lines else _BAR_CELLS
-        bar = "█" * filled + "░" * (_BAR_CELLS - filled)
+        bar = "▰" * filled + "▱" * (_BAR_CELLS - filled)
         done = sum(line.status in _OVER for line in lines)
         is_asked = any(line.status is NodeStatus.WAITING for line in lines)
         is_busy = any(line.status is NodeStatus.RUNNING and line.key not in self._containers for line in lines)
         status = RunStatus.WAITING if self.status is RunStatus.RUNNING and is_asked and not is_busy else self.status
-        return f"**{inert(self.workflow)}** · {status} `{bar}` {done}/{len(lines)}"
+        return f"**{inert(self.workflow)}** · {status} · {bar} {done}/{len(lines)}"
 
     def _recall(self, key: str, node: NodeState) -> None:
         if not _is_whole(key):
@@ -163,6 +159,12 @@ class Board:
         line.started_at, line.finished_at = node.started_at, node.finished_at
         if node.status in (NodeStatus.COMPLETED, NodeStatus.SKIPPED):
             line.note = "kept from before"
+
+    def _end_run(self, event: Event) -> None:
+        if isinstance(event, e.RunFinished):
+            self.status = event.status
+        elif isinstance(event, e.RunWaiting):
+            self.status = RunStatus.WAITING
 
     def _line(self, key: str) -> Line:
         return self.lines.setdefault(key, Line(key))

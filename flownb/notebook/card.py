@@ -104,7 +104,7 @@ class Card:
         deadline = self.question.deadline
         if deadline is not None:
             left = max(0.0, (deadline - now).total_seconds())
-            self._left.value = f"⏱\ufe0e {_clock(left)} left, then: {html.escape(self.question.default)}"
+            self._left.value = f"{_clock(left)} left, then: {html.escape(self.question.default)}"
 
     def disable(self) -> None:
         """Let nothing be clicked any more."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -55,7 +57,9 @@ class Live:
             self.cards.move_here()
 
 
-def conduct(shell: Any, main: MainThread, prepared: Prepared, waiting: Waiting, began: Callable[[Live | Run], None]) -> Run:
+def conduct(
+    shell: Any, main: MainThread, prepared: Prepared, waiting: Waiting, began: Callable[[Live | Run], None]
+) -> Run:
     """Run what is prepared, from the cell that runs now, and return the run. Blocks as `waiting` says.
 
     Args:
@@ -74,7 +78,7 @@ def conduct(shell: Any, main: MainThread, prepared: Prepared, waiting: Waiting, 
         return _on_terminal(prepared, who, began)
     live, session = _begin(shell, main, prepared, who)
     began(live)
-    _wait(main, session, live, waiting if main.has_buttons or who is Surface.NOBODY else _without_buttons(main, waiting))
+    _wait(session, live, waiting if main.has_buttons or who is Surface.NOBODY else _without_buttons(main, waiting))
     if session.is_finished:
         live.view.join()
         raise_ended(live.run)
@@ -97,8 +101,16 @@ def raise_ended(run: Run) -> None:
 def _begin(shell: Any, main: MainThread, prepared: Prepared, who: Surface) -> tuple[Live, Session]:
     """Start a run on its own thread, with its display below the cell."""
     publisher = shell.display_pub
-    view = View(publisher, prepared.state, prepared.redactor.json, lambda key: session.engine.counts.get(key))
-    cards = Cards(view, publisher, prepared.paths.run_id, shell.display_formatter.format) if who is Surface.BUTTONS else None
+
+    def total_of(key: str) -> int | None:
+        return session.engine.counts.get(key)
+
+    view = View(publisher, prepared.state, prepared.redactor.json, total_of)
+    cards = (
+        Cards(view, publisher, prepared.paths.run_id, shell.display_formatter.format)
+        if who is Surface.BUTTONS
+        else None
+    )
     is_quiet = threading.Event()
 
     def watch(event: Event, state: RunState) -> None:
@@ -142,17 +154,14 @@ class _Waiter:
 
     def __call__(self, timeout_s: float | None) -> bool | None:
         """Wait as `run.wait` and `await run` do; None where this thread cannot be served."""
-        if self._session.is_finished or not self._main.has_buttons:
-            return self._session.is_finished or None
-        over = threading.Event()
-        timer = threading.Timer(timeout_s, lambda: (over.set(), self._main.wake())) if timeout_s is not None else None
-        if timer is not None:
+        if not self._main.has_buttons:
+            return None
+        deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        timer = threading.Timer(timeout_s or 0.0, self._main.wake)
+        if timeout_s is not None:
             timer.start()
-        try:
-            self.serve(lambda: self._session.is_finished or over.is_set())
-        finally:
-            if timer is not None:
-                timer.cancel()
+        self.serve(lambda: self._session.is_finished or time.monotonic() >= deadline)
+        timer.cancel()
         if self._session.is_finished:
             self._live.view.join()
             if self._session.was_interrupted:
@@ -164,7 +173,7 @@ class _Waiter:
         self._main.serve(self._session, until)
 
 
-def _wait(main: MainThread, session: Session, live: Live, waiting: Waiting) -> None:
+def _wait(session: Session, live: Live, waiting: Waiting) -> None:
     waiter = session.waiter
     assert isinstance(waiter, _Waiter), "_begin set it"
     match waiting:
@@ -206,5 +215,3 @@ def _on_terminal(prepared: Prepared, who: Surface, began: Callable[[Live | Run],
     began(run)
     raise_ended(run)
     return run
-
-

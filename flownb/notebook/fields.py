@@ -18,6 +18,7 @@ from flownb.terminal import read_yaml
 
 _WIDE: Final = "360px"
 _TEXT_ROWS: Final = 3
+_DAY: Final = "date"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Form:
                 values[field.name] = self._checked(field)
             except (FlowError, ValueError) as error:
                 message = error.message if isinstance(error, FlowError) else str(error)
-                field.error.value = f'<span class="flownb-error">{html.escape(message)}</span>'
+                field.error.value = f'<span class="flownb-error">{_with_code(message)}</span>'
                 wrong += 1
         if wrong:
             raise ValueError(f"{wrong} of {len(self.fields)} fields are wrong")
@@ -75,6 +76,8 @@ class Form:
 
     def _checked(self, field: Field) -> JsonValue:
         value = field.read()
+        if value is None and not self._optional and _DAY in str(field.wanted) and "None" not in str(field.wanted):
+            raise ValueError("choose a day")
         if field.wanted in ("text", "any") or (self._optional and value is None):
             return value
         converted: JsonValue = to_jsonable_python(convert(field.wanted, value, field.name or "input"))
@@ -130,3 +133,9 @@ def _widget(wanted: JsonValue, name: str) -> tuple[Any, Callable[[], JsonValue]]
 
 def _day(value: date | datetime | None) -> JsonValue:
     return value.isoformat() if value is not None else None
+
+
+def _with_code(message: str) -> str:
+    """Return a message as HTML, with what stands between backticks as code."""
+    parts = html.escape(message).split("`")
+    return "".join(f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(parts))

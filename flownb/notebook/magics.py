@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
@@ -30,7 +30,8 @@ from flownb.notebook.origin import Surface, notebook_path, state_folder, surface
 from flownb.notebook.publishing import DisplayCapture, NotebookPython
 from flownb.notebook.transform import keeping_lines
 from flownb.parse.workflow import diagnose
-from flownb.preparing import Around, load as load_document
+from flownb.preparing import Around
+from flownb.preparing import load as load_document
 from flownb.render.problems import render_problems
 from flownb.resuming import ResumePlan
 from flownb.runtimes.registry import Registry, load_registry
@@ -38,7 +39,7 @@ from flownb.store.files import write_atomically
 from flownb.store.paths import find_run
 from flownb.terminal import read_yaml
 
-F = TypeVar("F", bound=Callable[..., object])
+F = TypeVar("F", bound=Callable[..., Any])  # Any: magics of all signatures
 
 _FIRST_LINE: Final = 2
 """The body's first line, as people count: `%%flow` is line 1."""
@@ -50,15 +51,24 @@ class Flow(Configurable):
     state_dir = Unicode("", help="Folder that runs are kept in; empty: .flownb beside the notebook.").tag(config=True)
 
 
+def _magic(kind: Any, name: str) -> Callable[[F], F]:  # Any: IPython's own type fits no method
+    """Return the decorator that registers a method as a magic of a name."""
+    return cast("Callable[[F], F]", kind(name))
+
+
 def _wait_options(function: F) -> F:
-    wait = argument("--wait", action="store_true", help="keep the cell busy until the run has ended; buttons still work")
+    wait = argument(
+        "--wait", action="store_true", help="keep the cell busy until the run has ended; buttons still work"
+    )
     no_wait = argument("--no-wait", action="store_true", help="return at once; the run goes on")
     bound = argument("-o", "--out", metavar="VAR", help="bind the run to this variable as well")
     return wait(no_wait(bound(function)))  # type: ignore[no-any-return] # IPython's decorators return what they are given
 
 
 def _run_options(function: F) -> F:
-    given = argument("-i", "--input", metavar="NAME=VALUE", action="append", default=[], help="an input: YAML, or {expression}")
+    given = argument(
+        "-i", "--input", metavar="NAME=VALUE", action="append", default=[], help="an input: YAML, or {expression}"
+    )
     dry = argument("--dry-run", action="store_true", help="show the plan and run nothing")
     name = argument("--run-id", metavar="ID", help="the run's id; that of a run that exists resumes it")
     save = argument("--save", metavar="FILE.flow.md", help="write the text to a file as well")
@@ -72,6 +82,7 @@ class FlowMagics(Magics):
     def __init__(self, shell: Any) -> None:  # Any: kernels and terminals differ
         """Belong to a shell."""
         super().__init__(shell)
+        self.shell: Any = shell
         self.settings = Flow(parent=shell)
         """`%config Flow`."""
         self.live: dict[str, Live] = {}
@@ -89,7 +100,7 @@ class FlowMagics(Magics):
     @no_var_expand
     @magic_arguments("%%flow")
     @_run_options
-    @cell_magic("flow")
+    @_magic(cell_magic, "flow")
     def flow_cell(self, line: str, cell: str) -> Run | None:
         """Run the workflow that is written in this cell.
 
@@ -105,7 +116,7 @@ class FlowMagics(Magics):
             Publish {{ articles | length }} articles?
             ```
         """
-        options = parse_line(self.flow_cell.parser, line, self.shell.user_ns)  # type: ignore[attr-defined] # set by the decorator
+        options = self._options(self.flow_cell, line)
         text = cell.removesuffix("\n")
         workflow = self._parse(text)
         if options.save:
@@ -116,7 +127,7 @@ class FlowMagics(Magics):
     @magic_arguments("%flow")
     @argument("file", metavar="FILE", help="a .flow.md, or a notebook: nb.ipynb, nb.ipynb#name")
     @_run_options
-    @line_magic("flow")
+    @_magic(line_magic, "flow")
     def flow_file(self, line: str) -> Run | None:
         """Run a workflow from a file.
 
@@ -124,7 +135,7 @@ class FlowMagics(Magics):
 
             %flow weekly.flow.md -i topic=wind --wait
         """
-        options = parse_line(self.flow_file.parser, line, self.shell.user_ns)  # type: ignore[attr-defined] # see flow_cell
+        options = self._options(self.flow_file, line)
         workflow = self._load(options.file)
         if options.save:
             self._save(options.save, workflow.text)
@@ -135,7 +146,7 @@ class FlowMagics(Magics):
     @argument("run_id", metavar="RUN_ID", help="the run's id, the beginning of it, or last")
     @argument("--from", dest="start", metavar="NODE", help="run this node and all below it again")
     @_wait_options
-    @line_magic("flow_resume")
+    @_magic(line_magic, "flow_resume")
     def flow_resume(self, line: str) -> Run:
         """Go on with a run that failed, was cancelled, was interrupted or waits; nothing that was done is done again.
 
@@ -143,7 +154,7 @@ class FlowMagics(Magics):
 
             %flow_resume last --wait
         """
-        options = parse_line(self.flow_resume.parser, line, self.shell.user_ns)  # type: ignore[attr-defined] # see flow_cell
+        options = self._options(self.flow_resume, line)
         self._check_free()
         around = self._around(self.shell.user_ns)
         try:
@@ -157,19 +168,19 @@ class FlowMagics(Magics):
     @no_var_expand
     @magic_arguments("%flow_runs")
     @argument("workflow", metavar="WORKFLOW", nargs="?", help="only the runs of this one")
-    @line_magic("flow_runs")
+    @_magic(line_magic, "flow_runs")
     def flow_runs(self, line: str) -> RunList:
         """Return the runs that are kept beside this notebook, newest first."""
-        options = parse_line(self.flow_runs.parser, line, self.shell.user_ns)  # type: ignore[attr-defined] # see flow_cell
+        options = self._options(self.flow_runs, line)
         return RunList(api.runs(options.workflow, self._state_dir()))
 
     @no_var_expand
     @magic_arguments("%flow_show")
     @argument("run_id", metavar="RUN_ID", help="the run's id, the beginning of it, or last")
-    @line_magic("flow_show")
+    @_magic(line_magic, "flow_show")
     def flow_show(self, line: str) -> Run:
         """Show a run: its log, its graph and the values of its nodes; one that goes on here with its buttons."""
-        options = parse_line(self.flow_show.parser, line, self.shell.user_ns)  # type: ignore[attr-defined] # see flow_cell
+        options = self._options(self.flow_show, line)
         paths = find_run(self._state_dir(), options.run_id)
         live = self.live.get(paths.run_id)
         if live is not None and live.run.session is not None and not live.run.session.is_finished:
@@ -178,16 +189,21 @@ class FlowMagics(Magics):
         else:
             run = live.run if live is not None else api.show(str(paths), self._state_dir())
             display(Markdown(f"{run.log}\n{values_text(run)}"))
-        self._shown_in[run.id] = self.shell.execution_count
+        self._shown_in[run.id] = self._cell()
         return run
 
     @no_var_expand
     @magic_arguments("%flow_decide")
     @argument("run_id", metavar="RUN_ID", help="the run's id, the beginning of it, or last")
     @argument("node", metavar="NODE", help="the checkpoint's id")
-    @argument("action", metavar="ACTION", choices=[str(action) for action in Action], help="approve, reject or input; of a node with `once` happened, again or fail")
+    @argument(
+        "action",
+        metavar="ACTION",
+        choices=[str(action) for action in Action],
+        help="approve, reject or input; of a node with `once` happened, again or fail",
+    )
     @argument("text", metavar="TEXT", nargs="*", help="what is submitted with input, or the value with happened")
-    @line_magic("flow_decide")
+    @_magic(line_magic, "flow_decide")
     def flow_decide(self, line: str) -> None:
         """Answer a question of a run, wherever it goes on.
 
@@ -195,7 +211,7 @@ class FlowMagics(Magics):
 
             %flow_decide last review approve
         """
-        options = parse_line(self.flow_decide.parser, line, self.shell.user_ns)  # type: ignore[attr-defined] # see flow_cell
+        options = self._options(self.flow_decide, line)
         root = self._state_dir()
         question = api.show(options.run_id, root).state.questions.get(options.node)
         value = _submitted(question, " ".join(options.text))
@@ -206,18 +222,21 @@ class FlowMagics(Magics):
     @no_var_expand
     @magic_arguments("%flow_graph")
     @argument("file", metavar="FILE", help="a .flow.md, or a notebook: nb.ipynb, nb.ipynb#name")
-    @line_magic("flow_graph")
+    @_magic(line_magic, "flow_graph")
     def flow_graph(self, line: str) -> None:
         """Show the plan of a workflow in a file: graph, waves, what would be asked. Nothing is run."""
-        options = parse_line(self.flow_graph.parser, line, self.shell.user_ns)  # type: ignore[attr-defined] # see flow_cell
+        options = self._options(self.flow_graph, line)
         self._show_plan(self._load(options.file))
 
     def display_run(self, run: Run) -> None:
         """Show a run as its log, unless the cell that runs now shows it already; what IPython calls for a cell's value."""
-        if self._shown_in.get(run.id) != self.shell.execution_count:
+        if self._shown_in.get(run.id) != self._cell():
             display(Markdown(run.log))
 
     # How.
+
+    def _options(self, magic: Any, line: str) -> Any:  # Any: a method with IPython's `parser`; argparse's namespace
+        return parse_line(magic.parser, line, self.shell.user_ns)
 
     def _run(self, workflow: Workflow, options: Any, around: Around) -> Run | None:  # Any: argparse's
         inputs = read_inputs(options.input, self.shell.user_ns)
@@ -237,7 +256,7 @@ class FlowMagics(Magics):
             run = begun.run if isinstance(begun, Live) else begun
             if isinstance(begun, Live):
                 self.live[run.id] = begun
-                self._shown_in[run.id] = self.shell.execution_count
+                self._shown_in[run.id] = self._cell()
             if options.out:
                 self.shell.user_ns[options.out] = run
 
@@ -249,7 +268,7 @@ class FlowMagics(Magics):
     def _parse(self, text: str) -> Workflow:
         workflow, problems = diagnose(
             text,
-            source=f"In[{self.shell.execution_count}]",
+            source=f"In[{self._cell()}]",
             first_line=_FIRST_LINE,
             kinds=self._kinds().kinds,
             variables=self.shell.user_ns,
@@ -276,7 +295,9 @@ class FlowMagics(Magics):
     def _save(self, name: str, text: str) -> None:
         path = Path(name).expanduser()
         if not name.endswith(".flow.md"):
-            raise FlowInputError(f"--save {name}: the file's name must end in .flow.md", f"as in: --save {path.stem}.flow.md")
+            raise FlowInputError(
+                f"--save {name}: the file's name must end in .flow.md", f"as in: --save {path.stem}.flow.md"
+            )
         write_atomically(path, (text.removesuffix("\n") + "\n").encode("utf-8"))
         print(f"Saved as {path}.")  # noqa: T201 A cell's output.
 
@@ -308,6 +329,10 @@ class FlowMagics(Magics):
         if folder not in self._told:
             self._told.add(folder)
             print(f"Runs are kept in {folder}")  # noqa: T201 A cell's output.
+
+    def _cell(self) -> int:
+        """Return the number of the cell that runs now; `execution_count` is the next one's from IPython 9.18 on."""
+        return max(1, len(self.shell.history_manager.input_hist_parsed) - 1)
 
     def _check_free(self) -> None:
         if self._main.is_taken:

@@ -168,7 +168,7 @@ class _Queue:
     def __init__(self) -> None:
         self._queue = MainQueue()
         self._on_interrupt: Callable[[], None] = self._queue.wake
-        self._interrupts = MainInterrupts(lambda: self._on_interrupt())
+        self._interrupts = MainInterrupts(self._interrupted)
         self.call, self.wake = self._queue.post, self._queue.wake
         self.body, self.stop = self._interrupts.body, self._interrupts.stop
 
@@ -176,6 +176,9 @@ class _Queue:
         self._on_interrupt = on_interrupt
         with self._interrupts:
             self._queue.serve(until)
+
+    def _interrupted(self) -> None:
+        self._on_interrupt()
 
 
 def _loop_of(kernel: Any) -> asyncio.AbstractEventLoop | None:  # Any: every kernel differs

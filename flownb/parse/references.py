@@ -168,7 +168,7 @@ class Checker:
             name == "nodes" and attribute and attribute not in self.outline.by_id and attribute not in _MAPPING_METHODS
         ):
             self._missing(f"no node has the id '{attribute}'", attribute, use.span)
-        elif name in _ONLY_IN and not self._is_defined(use, draft):
+        elif name in _ONLY_IN and not self._is_defined(use, draft) and not _is_pythons_own(use, draft):
             self.problems.error(Code.UNKNOWN_NAME, f"'{name}' is not defined here", use.span, _ONLY_IN[name])
 
     def _is_defined(self, use: Use, draft: Draft | None) -> bool:
@@ -298,3 +298,8 @@ def _leaf_ids(drafts: Iterable[Draft]) -> Iterator[str]:
             yield from _leaf_ids(draft.children)
         elif draft.id:
             yield draft.id
+
+
+def _is_pythons_own(use: Use, draft: Draft | None) -> bool:
+    """Return whether a Python body means its builtin: `round(2.5)` outside of loops."""
+    return draft is not None and draft.title == "python" and use.field == "body" and hasattr(builtins, use.name)
