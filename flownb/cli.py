@@ -100,6 +100,10 @@ def _with_state(command: _F) -> _F:
     )(command)
 
 
+def _ignoring_state(command: _F) -> _F:
+    return click.option("--state", expose_value=False, hidden=True, help="Nothing is kept by this command.")(command)
+
+
 def _with_json(command: _F) -> _F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
@@ -266,6 +270,7 @@ def decide(run_id: str, node: str, action: str, text: str | None, state: Path | 
 @commands.command("validate")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @_with_json
+@_ignoring_state
 def validate(files: tuple[str, ...], as_json: bool) -> int:
     """Show everything that is wrong with workflows; exit with 2 where any cannot run."""
     problems: list[Diagnostic] = []
@@ -288,6 +293,7 @@ def validate(files: tuple[str, ...], as_json: bool) -> int:
 @commands.command("graph")
 @click.argument("file")
 @click.option("--format", "form", type=click.Choice(["mermaid", "text", "json"]), default="mermaid", show_default=True)
+@_ignoring_state
 def draw_graph(file: str, form: str) -> int:
     """Draw what FILE would run: as a Mermaid flowchart, as text by waves, or as JSON."""
     workflow = load(file)

@@ -154,14 +154,16 @@ class _Tree:
 def _mermaid_node(node: PlannedNode, tree: _Tree, state: RunState | None, depth: int) -> list[str]:
     indent = "  " * depth
     known = state.nodes.get(node.id) if state else None
-    label = f"{_label(node.id)}<br/>{_label(kind(node, known.count if known else None))}"
+    what = _label(kind(node, known.count if known else None))
     name = tree.names[node.id]
     children = tree.below(node.id)
     if children:
-        lines = [f'{indent}subgraph {name}["{label}"]']
+        # On one line: Mermaid leaves no room for a second one above what stands inside.
+        lines = [f'{indent}subgraph {name}["{_label(node.id)}, {what}"]']
         for child in children:
             lines += _mermaid_node(child, tree, state, depth + 1)
         return [*lines, f"{indent}end"]
+    label = f"{_label(node.id)}<br/>{what}"
     if node.type == CheckpointNode.TITLE:
         asks = f"<br/>{_label(node.asks)}" if node.asks else ""
         return [f'{indent}{name}{{{{"{label}{asks}"}}}}']

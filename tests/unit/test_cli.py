@@ -306,7 +306,9 @@ def test_validate_looks_at_every_cell_of_a_notebook(flownb: Start, tmp_path: Pat
 
 def test_graph_draws_in_three_forms(flownb: Start) -> None:
     assert flownb("graph", "asking.flow.md").stdout.startswith("flowchart TD\n")
-    assert flownb("graph", "asking.flow.md", "--format", "text").stdout.startswith("wave 0\n  numbers (python)\n")
+    assert flownb("graph", "asking.flow.md", "--format", "text", "--state", "x").stdout.startswith(
+        "wave 0\n  numbers (python)\n"
+    )
     drawn = json.loads(flownb("graph", "asking.flow.md", "--format", "json").stdout)
     assert drawn["workflow"] == "asking"
     assert drawn["nodes"][1] == {"id": "review", "type": "checkpoint", "wave": 1, "waits_for": ["numbers"], "line": 15}

@@ -44,7 +44,7 @@ def test_the_chart_shows_containers_questions_waits_and_fallbacks() -> None:
         "flowchart TD",
         '  n0["articles<br/>http"]',
         '  n1["cached_articles<br/>read"]',
-        '  subgraph n2["research<br/>foreach articles"]',
+        '  subgraph n2["research, foreach articles"]',
         '    n3["summary<br/>python"]',
         "  end",
         '  n4{{"review<br/>checkpoint<br/>Publish #42;#42;#123;#123; n #125;#125;#42;#42;#63;"}}',
@@ -76,7 +76,7 @@ def test_no_arrow_joins_a_container_to_what_is_in_it() -> None:
 
 def test_a_sub_flows_nodes_stand_in_the_node_that_calls_it() -> None:
     lines = mermaid((planned("publish", "flow"), planned("publish/upload"))).splitlines()
-    assert lines[1:] == ['  subgraph n0["publish<br/>flow"]', '    n1["publish#47;upload<br/>text"]', "  end"]
+    assert lines[1:] == ['  subgraph n0["publish, flow"]', '    n1["publish#47;upload<br/>text"]', "  end"]
 
 
 @given(text=st.text() | st.sampled_from(['"]; click n0 "javascript:x"', "%%{init}%%", "`a`", "$$x$$", "<b>", "#quot;"]))
