@@ -136,13 +136,24 @@ def test_an_input_of_a_type_is_yaml_and_asked_again_until_it_fits(terminal: Term
     assert terminal.screen.getvalue().count("Input (YAML, {n: int}): ") == 3
 
 
-def test_ctrl_c_is_reject(terminal: Terminal) -> None:
-    before = signal.getsignal(signal.SIGINT)
+@pytest.fixture
+def hosts_handler() -> Iterator[Callable[..., None]]:
+    """Return what the host does on Ctrl-C outside of questions."""
+
+    def handler(*_: object) -> None:
+        raise AssertionError("the host was interrupted")
+
+    before = signal.signal(signal.SIGINT, handler)
+    yield handler
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_is_reject_and_leaves_the_hosts_handler(terminal: Terminal, hosts_handler: Callable[..., None]) -> None:
     terminal.screen.answers.append(lambda: os.kill(os.getpid(), signal.SIGINT))
     decision = ask(terminal, question())
     assert decision is not None
     assert decision.action == Action.REJECT
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is hosts_handler
 
 
 def test_ctrl_d_is_reject(terminal: Terminal) -> None:
@@ -171,6 +182,22 @@ def test_one_answer_does_not_answer_the_next_question(terminal: Terminal) -> Non
     terminal.screen.answers.append(lambda: os.write(terminal.person, b"a\na\n"))
     assert ask(terminal, question()) is not None
     assert ask(terminal, question()) is None
+
+
+def test_half_an_answer_does_not_begin_the_next_one(terminal: Terminal) -> None:
+    terminal.screen.answers.append(lambda: os.write(terminal.person, b"a\x04"))  # Sent without the line's end.
+    assert ask(terminal, question()) is None
+    decision = ask(terminal, question(), "r")
+    assert decision is not None
+    assert terminal.screen.getvalue().count("please answer") == 0
+
+
+def test_a_link_in_a_question_cannot_be_clicked(terminal: Terminal) -> None:
+    console = Console(file=terminal.screen, width=80, force_terminal=True)
+    asker = TerminalAsker(console, stdin=terminal.asker._stdin)
+    asker.ask(question(text="[x](http://a.example)"), lambda: True)
+    assert "\x1b]8;" not in terminal.screen.getvalue()
+    assert "http://a.example" in terminal.screen.getvalue()
 
 
 def test_an_answer_from_elsewhere_ends_the_prompt(terminal: Terminal) -> None:
