@@ -40,6 +40,8 @@ class Draft:
     """The nodes in it."""
     parent: Draft | None = None
     """The container around it."""
+    is_cut: bool = False
+    """Whether its fence is never closed, so that nothing can be said of what is in it."""
     is_leaf: bool = True
     """Whether it is no container, also where its kind cannot be told."""
     policy: Policy = field(default_factory=Policy)
@@ -206,8 +208,9 @@ class _Reader:
         name = read_name(section, self.source)
         if fences.look_alikes:
             return [Draft(name, "")]
+        is_broken = any(problem.code is Code.PROPERTY_ITEM for problem in heard.found)
         for item in listed:
-            if item.key not in self.kinds.all_keys and did_you_mean(item.key, MARKERS):
+            if is_broken or (item.key not in self.kinds.all_keys and did_you_mean(item.key, MARKERS)):
                 self.problems.found += heard.found
                 draft = Draft(name, "")
                 self.keep(draft, listed)
@@ -240,6 +243,7 @@ class _Reader:
         draft = Draft(read_name(section, self.source), "")
         if fences.body:
             draft.body = fence_value(fences.body, self.source)
+            draft.is_cut = not fences.body.is_closed
             word = fences.body.words[0]
             draft.kind = self.kinds.words[word]
             draft.title = draft.kind.TITLE if draft.kind else word

@@ -15,7 +15,7 @@ from flownb.model.nodes import Foreach, Leaf, Loop, Parallel, Rate
 from flownb.model.policy import Policy, Retry, parse_duration
 from flownb.model.types import TypeNotationError, check_type, convert
 from flownb.parse.drafts import Draft, known_values
-from flownb.parse.keys import FOREACH_KEYS, LOOP_KEYS, POLICY_KEYS, REPEATS
+from flownb.parse.keys import FOREACH_KEYS, LOOP_KEYS, POLICY_KEYS, REPEATS, has_body
 from flownb.parse.mismatch import WANTED, explain, shown
 from flownb.parse.source import Problems, shortened
 from flownb.parse.yaml_values import Value
@@ -171,7 +171,7 @@ def _item_name(value: Value | None, problems: Problems) -> str | None:
     ):
         return name
     is_word = isinstance(name, str) and name.isidentifier()
-    owner = "flownb" if name in RESERVED_NAMES else "Python"
+    owner = "flownb" if is_word and name in RESERVED_NAMES else "Python"
     why = f"{owner} means something else by it" if is_word else "it is no identifier"
     what = f"{shown(value)} cannot be an item's name: {why}"
     problems.error(Code.AS_NAME, what, value.span, "write a name of letters, digits and `_`, as `as: article`")
@@ -206,7 +206,7 @@ def _own(draft: Draft, values: Mapping[str, Value], problems: Problems) -> None:
     if draft.title == "checkpoint" and "input" in given and given["input"] != "text":
         check_notation(values["input"], problems)
     missing = [key for key, info in fields.items() if info.is_required() and key not in (*_TAKEN, *draft.properties)]
-    for key in missing:
+    for key in missing if draft.body is None or has_body(draft.kind or Leaf) else ():
         what = f"node '{draft.id}' is of type {draft.title} and has no '{key}'"
         problems.error(Code.MISSING_PROPERTY, what, draft.name.span, f"add `- {key}: …` ({WANTED.get(key, 'a value')})")
     if given:

@@ -14,6 +14,7 @@ from flownb.codes import Code
 from flownb.model.policy import Duration, ExecutorName, Policy, Retry
 from flownb.model.workflow import Input, Order
 from flownb.parse.fields import check_default, check_notation, expression
+from flownb.parse.ids import identifier
 from flownb.parse.mismatch import explain
 from flownb.parse.nearest import did_you_mean
 from flownb.parse.source import Problems, Source, both_lines, front_matter_end, shortened
@@ -198,8 +199,14 @@ def _read_inputs(value: Value, head: Head, problems: Problems) -> None:
         part = value.parts[name]
         head.input_names.add(name)
         if not name.isidentifier() or keyword.iskeyword(name):
-            what = f"'{shortened(name, 40)}' cannot be the name of an input: it is no identifier"
-            hint = f"write `{re.sub(r'[^0-9A-Za-z_]+', '_', name).strip('_') or 'topic'}`"
+            why = "Python means something else by it" if keyword.iskeyword(name) else "it is no identifier"
+            what = f"'{shortened(name, 40)}' cannot be the name of an input: {why}"
+            better = identifier(name) or "topic"
+            hint = (
+                f"write `{better}_`"
+                if keyword.iskeyword(better)
+                else f"write `{better if better.isidentifier() else f'n_{better}'}`"
+            )
             problems.error(Code.BAD_NAME, what, span, hint)
         elif (isinstance(part.data, dict) and "type" in part.data) or (
             isinstance(part.data, dict) and {"default", "description"} & part.data.keys()

@@ -103,8 +103,8 @@ def check_id(name: Name, problems: Problems) -> str | None:
         return None
     word = name.id
     if keyword.iskeyword(word) or word in RESERVED_NAMES or word in _CONSTANTS:
-        owner = "Python" if keyword.iskeyword(word) else "flownb" if word in RESERVED_NAMES else "the expressions"
-        what = f"'{word}' cannot be an id: {owner} means something else by it"
+        owner = "Python" if keyword.iskeyword(word) else "flownb's own" if word in RESERVED_NAMES else "expressions"
+        what = f"'{word}' cannot be an id: it is a word of {owner}"
         problems.error(Code.RESERVED_ID, what, name.id_span, f"use another heading, or set the id: `{{#{word}_step}}`")
     return word
 

@@ -10,9 +10,10 @@ from typing import Final
 from flownb.codes import Code
 from flownb.parse.keys import EXPRESSION_KEYS
 from flownb.parse.nearest import nearest
+from flownb.parse.quick_values import quick_value
 from flownb.parse.sections import BulletList, Fence, Item
 from flownb.parse.source import Problems, Source, shortened
-from flownb.parse.yaml_values import Value, YamlError, braces_error, load_yaml, quick_value
+from flownb.parse.yaml_values import Value, YamlError, braces_error, load_yaml
 from flownb.spans import Span
 
 _KEY: Final = re.compile(
@@ -125,6 +126,8 @@ def _read_item(item: Item, source: Source, problems: Problems) -> Property:
     if text.startswith("{{"):
         raise _braces(match["key"], text, source.span(item.line, column, len(text)))
     if end == item.line + 1:
+        if not text:
+            return Property(canonical(match["key"]), key_span, Value(None, key_span))
         quick = quick_value(text, source.span, item.line, column)
         if quick:
             return Property(canonical(match["key"]), key_span, quick)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from flownb.codes import Code
@@ -200,8 +201,9 @@ class Checker:
         return did_you_mean(name, known, otherwise) if self.credit > 0 else otherwise
 
     def _ids_hint(self) -> str:
-        ids = list(self.outline.by_id)
-        return f"there are {', '.join(ids[:8])}{' …' if len(ids) > 8 else ''}" if ids else ""  # noqa: PLR2004 a line's worth
+        ids = list(islice(self.outline.by_id, 8))
+        more = " …" if len(self.outline.by_id) > len(ids) else ""
+        return f"there are {', '.join(ids)}{more}" if ids else ""
 
     def _value(self, use: Use, found: Draft, draft: Draft | None) -> None:
         """Check a name that is a node's."""

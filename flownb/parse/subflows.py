@@ -12,7 +12,7 @@ from flownb.expressions import is_template
 from flownb.model.nodes import FlowNode
 from flownb.model.workflow import Workflow
 from flownb.parse.drafts import Draft, Outline
-from flownb.parse.nearest import did_you_mean
+from flownb.parse.nearest import did_you_mean, nearest
 from flownb.parse.source import MAX_BYTES, Problems, decode, shortened
 from flownb.parse.yaml_values import Value
 
@@ -79,7 +79,7 @@ class Subflows:
             return self.known[path]
         except (OSError, ValueError, RuntimeError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            hint = f"paths are relative to the document's folder, {self.folder}"
+            hint = "paths are relative to the document's folder"
             self._refuse(value, f"'{shortened(text, 40)}' cannot be read: {reason[:1].lower()}{reason[1:]}", hint)
             return None
 
@@ -107,7 +107,10 @@ class Subflows:
                 known = f"it has {', '.join(workflow.inputs)}" if workflow.inputs else "it has none"
                 what = f"'{workflow.name}' has no input '{shortened(name, 30)}'"
                 self.problems.error(Code.FLOW_INPUT, what, span, did_you_mean(name, workflow.inputs, known))
-        missing = [name for name, spec in workflow.inputs.items() if spec.required and name not in given]
+        meant = {nearest(name, workflow.inputs) for name in given if name not in workflow.inputs}
+        missing = [
+            name for name, spec in workflow.inputs.items() if spec.required and name not in given and name not in meant
+        ]
         if missing and "inputs" not in draft.properties:
             what = f"'{workflow.name}' needs {_named(missing)}, and '{draft.id}' gives none"
             hint = f"add `- inputs: {{{', '.join(f'{name}: …' for name in missing)}}}`"

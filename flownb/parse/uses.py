@@ -65,7 +65,7 @@ class Reader:
                 reads = self.expression if key in draft.kind.EXPRESSIONS else self.template
                 for part in _texts(value):
                     draft.uses += reads(key, part)
-        return self.body(draft) if draft.body is not None and draft.kind else set()
+        return self.body(draft) if draft.body is not None and draft.kind and not draft.is_cut else set()
 
     def body(self, draft: Draft) -> set[str]:
         """Add the uses of a draft's body."""

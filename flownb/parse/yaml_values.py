@@ -26,17 +26,6 @@ _MAX_NESTING: Final = 100
 _BRACKET: Final = re.compile(r"[\[\]{}]")
 _TAG: Final = "tag:yaml.org,2002:"
 _TEXT_TAGS: Final = frozenset({f"{_TAG}{name}" for name in ("str", "timestamp", "value", "merge")})
-_WORDS: Final[Mapping[str, bool | None]] = {
-    word: value
-    for name, value in (("true", True), ("false", False), ("null", None))
-    for word in (name, name.capitalize(), name.upper())
-}
-_QUICK: Final = re.compile(
-    r"""(?P<word>[A-Za-z_][A-Za-z0-9_ ./|()<>=+*,;-]*)|(?P<count>0|[1-9][0-9]{0,15})|(?P<time>[0-9]+(?:ms|s|m|h|d))"""
-    r"""|"(?P<double>[A-Za-z0-9_ ./|()<>=+*,;{}\[\]'-]*)"|'(?P<single>[A-Za-z0-9_ ./|()<>=+*,;{}\[\]"-]*)'"""
-    r"""|\[(?P<list>(?:[A-Za-z_][A-Za-z0-9_]*(?:, ?[A-Za-z_][A-Za-z0-9_]*)*)?)\]"""
-)
-_LIST_WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class YamlError(Exception):
@@ -83,41 +72,6 @@ class Value:
                 break
             value = value.parts[step]
         return value
-
-
-def quick_value(text: str, locate: Locate, line: int, column: int) -> Value | None:
-    """Return a simple value without ruamel.yaml, which takes 0.3 ms for each; None where it is not simple.
-
-    Args:
-        text: The value, on one line and without spaces around it.
-        locate: Where the text's places are.
-        line: Its line for `locate`.
-        column: Its column for `locate`.
-    """
-    match = _QUICK.fullmatch(text)
-    if match is None:
-        return None
-    span = locate(line, column, len(text))
-    match match.lastgroup:
-        case "word":
-            return Value(_WORDS.get(text, text), span, text, span)
-        case "count":
-            return Value(int(text), span, text, span)
-        case "time":
-            return Value(text, span, text, span)
-        case "list":
-            parts: dict[str | int, Value] = {
-                place: Value(
-                    _WORDS.get(word[0], word[0]),
-                    where := locate(line, column + word.start(), len(word[0])),
-                    word[0],
-                    where,
-                )
-                for place, word in enumerate(_LIST_WORD.finditer(text))
-            }
-            return Value([part.data for part in parts.values()], span, text, None, parts=parts)
-        case _:
-            return Value(text[1:-1], span, text, locate(line, column + 1, len(text) - 2))
 
 
 def load_yaml(lines: Sequence[str], locate: Locate, problems: Problems) -> Value:
@@ -175,9 +129,23 @@ def _syntax_error(error: MarkedYAMLError, lines: Sequence[str], locate: Locate) 
         return braces_error(locate(line, braces.start(), 2))
     problem = str(error.problem or error.context or "it cannot be read").split("\n")[0]
     hint = next((advice for part, advice in _ADVICE if part in problem), "")
+    for words, plain in _PLAIN:
+        problem = problem.replace(words, plain)
     return YamlError(Code.YAML_SYNTAX, f"this is not YAML: {problem}", locate(line, column, 1), hint)
 
 
+_PLAIN: Final = (
+    ("'<stream end>'", "the end of the text"),
+    ("'<document start>'", "`---`"),
+    ("'<block mapping start>'", "a key in another column"),
+    ("'<block sequence start>'", "a list in another column"),
+    ("'<scalar>'", "text"),
+    ("<block end>", "the next key"),
+    ("found unexpected end of stream", "a quote is never closed"),
+    ("mapping values are not allowed here", "`: ` stands inside a text"),
+    ("that cannot start any token", "where a value begins"),
+)
+"""ruamel.yaml's words → words for people."""
 _ADVICE: Final = (
     ("mapping values are not allowed", "put a text that holds `: ` in quotes, and begin keys in one column"),
     ("'\\t'", "indent with spaces: YAML does not take tabs"),
