@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -323,7 +324,10 @@ def _ended(made: Run, on_error: OnError | None) -> Run:
     if made.session.was_interrupted:
         raise KeyboardInterrupt(f"run {made.id} was cancelled; to go on: flownb resume {made.id}")
     if on_error is not None and made.status is RunStatus.FAILED:
-        on_error(made.errors[0], made)
+        try:
+            on_error(made.errors[0], made)
+        except Exception:  # noqa: BLE001 a stranger's function; its error never replaces the run's own
+            traceback.print_exc()
     return made
 
 

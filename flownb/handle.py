@@ -56,10 +56,10 @@ class Run:
     def status(self) -> RunStatus:
         """What became of it; `waiting` also while only a person's answer is missing."""
         if self.state.status is RunStatus.RUNNING and self.state.open_questions:
-            busy = any(
-                node.status is NodeStatus.RUNNING and node.count is None for node in list(self.state.nodes.values())
-            )
-            if not busy:
+            asked = [question.key for question in self.state.open_questions]
+            running = [key for key, node in list(self.state.nodes.items()) if node.status is NodeStatus.RUNNING]
+            # What holds a checkpoint says running, but does nothing.
+            if all(any(question.startswith(key) for question in asked) for key in running):
                 return RunStatus.WAITING
         return self.state.status
 

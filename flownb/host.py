@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -214,7 +215,10 @@ class Session:
         )
 
     def _watch(self, event: Event, state: RunState) -> None:
-        self._hooks.watch(event, state)
+        try:
+            self._hooks.watch(event, state)
+        except Exception:  # noqa: BLE001 a stranger's function; the run does not depend on who looks at it
+            traceback.print_exc()
 
     def _cached(self, node: str, definition: str, age_s: float | None) -> JsonValue:
         return find_cached(self.paths, node, definition, age_s, utc_now())

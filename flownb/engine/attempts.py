@@ -10,11 +10,12 @@ from tenacity import RetryCallState, wait_exponential, wait_fixed, wait_incremen
 from tenacity.wait import wait_base
 
 from flownb.engine.checkpoints import ask, ask_again
-from flownb.engine.names import Frame, body_values
+from flownb.engine.names import Frame, body_values, field_values
 from flownb.engine.results import Halted, Made, PartsFailedError, to_failure
 from flownb.errors import Failure, NodeTimeoutError, RejectedError
+from flownb.expressions import evaluate
 from flownb.model import events as e
-from flownb.model.nodes import CheckpointNode, Container, FlowNode, Leaf, Node
+from flownb.model.nodes import CheckpointNode, Container, FlowNode, Foreach, Leaf, Node
 from flownb.model.policy import Backoff, ExecutorName, Jitter, Retry
 from flownb.model.record import Record
 from flownb.runtimes.base import Scope
@@ -61,7 +62,9 @@ async def _attempts(body: BodyRun, node: Node, key: str, frame: Frame, work: Wor
             raise
         except Exception as error:  # noqa: BLE001 a stranger's code
             failures = _failures(engine, error, node, key, failed + 1)
-            wait = _next_wait(engine, node, error, failed)
+            # What answers a failure has one attempt (format.md, section 4.5).
+            is_last = node.policy.once or node.id in frame.program.graph.reserved
+            wait = None if is_last else _next_wait(engine, node, error, failed)
             failed += 1
             if wait is None:
                 return await _give_up(body, node, key, frame, failures)
@@ -105,7 +108,11 @@ async def _run_leaf(engine: Engine, node: Leaf, key: str, frame: Frame) -> Made:
         redactor=services.redactor,
         environment=services.environment,
     )
-    return Made(await services.runtime(node.TITLE).run(node, scope))
+    value = await services.runtime(node.TITLE).run(node, scope)
+    if isinstance(node.repeat, Foreach) and node.repeat.collect:
+        values = field_values(engine, frame.inside({node.id: value}), node, "collect", key)
+        value = evaluate(node.repeat.collect, values)
+    return Made(value)
 
 
 async def _in_time(limit: float | None, work: Awaitable[Made]) -> Made:
@@ -149,7 +156,7 @@ async def _give_up(body: BodyRun, node: Node, key: str, frame: Frame, failures: 
 def _next_wait(engine: Engine, node: Node, error: Exception, failed: int) -> float | None:
     """Return how many seconds to wait for the next attempt after `failed` ones and this; None: there is none."""
     retry = node.policy.retry
-    if retry is None or failed >= retry.max or node.policy.once or not _is_covered(retry, node, error):
+    if retry is None or failed >= retry.max or not _is_covered(retry, node, error):
         return None
     asked_for = getattr(error, "retry_after_s", None)
     if isinstance(asked_for, int | float):

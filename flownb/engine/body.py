@@ -100,7 +100,10 @@ class BodyRun:
         Raises:
             Halted: Something was left undone, and nothing failed.
         """
-        failures = await self.run()
+        return await self.handled(await self.run())
+
+    async def handled(self, failures: list[Failure]) -> list[Failure]:
+        """Run the document's `on_error` node where something failed; return what failed, with its own failures."""
         program = self.frame.program
         handler = program.workflow.on_error
         if failures and handler:

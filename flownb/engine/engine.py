@@ -105,6 +105,7 @@ class Engine:
         """Key of an open question → set when somebody may have answered."""
         self._rejected = self._cancelled = self._timed_out = False
         self._broken: BaseException | None = None
+        self._root: asyncio.Task[RunStatus] | None = None
         self._pending: list[Event] = []
         self._waiters: list[asyncio.Future[None]] = []
         self._is_flushing = False
@@ -139,20 +140,23 @@ class Engine:
         waiters, self._waiters = self._waiters, []
         self._is_flushing = False
         if not self._broken:
-            try:
-                stored = self.services.journal.append(events)
-            except Exception as error:  # noqa: BLE001 whatever it is, the run must end and say so
-                self._broken = error
-                self.is_stopping = True
-                self._root.cancel()
-            else:
-                for event, written in zip(events, stored, strict=True):
-                    if written is not event:
-                        self._take_as_written(event, written)
-                    self.services.watch(written, self.state)
+            self._write(events)
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+    def _write(self, events: list[Event]) -> None:
+        try:
+            stored = self.services.journal.append(events)
+        except Exception as error:  # noqa: BLE001 whatever it is, the run must end and say so
+            self._broken = error
+            self.is_stopping = True
+            self._stop()
+            return
+        for event, written in zip(events, stored, strict=True):
+            if written is not event:
+                self._take_as_written(event, written)
+            self.services.watch(written, self.state)
 
     def _take_as_written(self, event: Event, written: Event) -> None:
         """Let the state say what the journal says, where that could not store a value as it was."""
@@ -248,7 +252,8 @@ class Engine:
 
     def _time_over(self) -> None:
         self._timed_out = self.is_stopping = True
-        self._root.cancel()
+        self._left_s = None
+        self._stop()
 
     def watch_for_quiet(self) -> None:
         """Look, in a moment, whether only people are waited for."""
@@ -261,7 +266,7 @@ class Engine:
             self.watch_for_quiet()
         elif self.services.leaves():
             self.is_leaving = self.is_stopping = True
-            self._root.cancel()
+            self._stop()
 
     # What others may say, from any thread.
 
@@ -279,11 +284,13 @@ class Engine:
 
     def cancel(self) -> None:
         """Stop the run; thread-safe. It ends as cancelled and can be resumed."""
-        self.loop.call_soon_threadsafe(self._cancel)
-
-    def _cancel(self) -> None:
         self._cancelled = self.is_stopping = True
-        self._root.cancel()
+        if self._root is not None:
+            self.loop.call_soon_threadsafe(self._stop)
+
+    def _stop(self) -> None:
+        if self._root is not None:
+            self._root.cancel()
 
     def reject(self) -> None:
         """End the run as rejected, once what is under way is done."""
@@ -298,13 +305,14 @@ class Engine:
             FlowStateError: The journal could not be written; what it holds is what was done.
         """
         self.loop = asyncio.get_running_loop()
-        root = asyncio.current_task()
+        root = self._root = asyncio.current_task()
         assert root is not None, "run is awaited by a task"
-        self._root = root
+        if self._cancelled:
+            root.cancel()
         frame = Frame(self.program)
         failures: list[Failure] = []
+        body = BodyRun(self, self.program.graph.bodies[TOP], frame)
         try:
-            body = BodyRun(self, self.program.graph.bodies[TOP], frame)
             failures = await body.run_program()
         except Halted:
             pass
@@ -312,19 +320,23 @@ class Engine:
             if not (self._cancelled or self._timed_out or self.is_leaving or self._broken):
                 self._cancelled = True
             root.uncancel()
+            if self._timed_out:
+                failures = await body.handled([self._too_long()])
+        self._root = None
         self._stop_timer()
         if self._broken:
             raise self._broken
         return self._finish(frame, failures)
+
+    def _too_long(self) -> Failure:
+        limit = self.program.workflow.timeout
+        return Failure(node="", type="TimeoutError", message=f"the run took longer than {limit:g} s")
 
     def _finish(self, frame: Frame, failures: list[Failure]) -> RunStatus:
         if self.is_leaving:
             self.emit(e.RunWaiting(at=self.now()))
         else:
             outputs: dict[str, JsonValue] = {}
-            if self._timed_out:
-                limit = self.program.workflow.timeout
-                failures = [Failure(node="", type="TimeoutError", message=f"the run took longer than {limit:g} s")]
             if failures:
                 status = RunStatus.FAILED
             elif self._cancelled:
