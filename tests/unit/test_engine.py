@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -10,9 +11,14 @@ import pytest
 
 import flownb
 from flownb import Run
+from flownb.api import start
+from flownb.executors.interrupt import MainInterrupts
+from flownb.executors.local import MainQueue
+from flownb.host import Hooks, Session
 from flownb.model import events as e
 from flownb.model.decision import Decision, Request
 from flownb.model.events import Event
+from flownb.preparing import Around
 
 
 def run(text: str, state_dir: Path, **options: object) -> Run:
@@ -77,7 +83,7 @@ def test_the_wait_grows_exponentially_up_to_the_cap(tmp_path: Path) -> None:
     assert seen.waits() == [0.002, 0.004, 0.008, 0.010]
 
 
-@pytest.mark.parametrize(("backoff", "expected"), [("linear", [0.002, 0.004, 0.006]), ("fixed", [0.002, 0.002, 0.002])])
+@pytest.mark.parametrize("backoff, expected", [("linear", [0.002, 0.004, 0.006]), ("fixed", [0.002, 0.002, 0.002])])
 def test_the_wait_grows_as_backoff_says(tmp_path: Path, backoff: str, expected: list[float]) -> None:
     seen = Recorder()
     run(node("a", "1 / 0", f"retry: {{max: 3, base: 2ms, backoff: {backoff}, jitter: none}}"), tmp_path, listen=seen)
@@ -102,7 +108,7 @@ def test_hopeless_errors_are_not_tried_again(tmp_path: Path, body: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("on", "attempts"),
+    "on, attempts",
     [("[ZeroDivisionError]", 3), ("[ArithmeticError]", 3), ("[KeyError]", 1), ("builtins.ZeroDivisionError", 3)],
 )
 def test_on_says_what_is_tried_again(tmp_path: Path, on: str, attempts: int) -> None:
@@ -117,7 +123,7 @@ def test_a_timeout_is_for_each_attempt_and_can_be_retried(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("runtime", "body"),
+    "runtime, body",
     [
         ("python", "import time\ntime.sleep(30)"),
         ("python", "while True: pass"),
@@ -472,18 +478,17 @@ def test_a_cancelled_run_can_be_resumed_and_nothing_is_lost(tmp_path: Path) -> N
 
     def listen(event: Event) -> None:
         if isinstance(event, e.NodeStarted) and event.key == "b" and not flag.exists():
-            threading.Timer(0.2, lambda: made[0].cancel()).start()
+            threading.Timer(0.2, made[0].cancel).start()
 
-    from flownb import api  # noqa: PLC0415 the host's side, for this test only
-
-    prepared = api.start(flownb.parse(text), {}, api.Around(state_dir=tmp_path / "state"))[0]
-    hooks = api.Hooks(watch=lambda event, _state: listen(event))
-    queue = api.MainQueue()
-    session = api.Session(prepared, hooks, queue.post, api.MainInterrupts(lambda: None).__enter__())
-    made.append(Run(session.paths, session.state, session))
-    session.when_finished(queue.wake)
-    session.start()
-    queue.serve(lambda: session.is_finished)
+    prepared = start(flownb.parse(text), {}, Around(state_dir=tmp_path / "state"))[0]
+    hooks = Hooks(watch=lambda event, _state: listen(event))
+    queue = MainQueue()
+    with MainInterrupts(queue.wake) as interrupts:
+        session = Session(prepared, hooks, queue.post, interrupts)
+        made.append(Run(session.paths, session.state, session))
+        session.when_finished(queue.wake)
+        session.start()
+        queue.serve(lambda: session.is_finished)
     assert (made[0].status, made[0].nodes["b"].status) == ("cancelled", "cancelled")
     flag.touch()
     again = flownb.resume(made[0].id, state_dir=tmp_path / "state")
@@ -581,8 +586,6 @@ def test_secrets_reach_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_full_disk_stops_the_run_with_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os  # noqa: PLC0415 its write is made to fail here
-
     real = os.write
     text = node("a") + node("b", "2") + node("c", "3")
 
