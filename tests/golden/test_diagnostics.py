@@ -1,6 +1,6 @@
 """What is said of every kind of mistake: golden file `diagnostics.md`.
 
-In the cases `␀` stands for a null byte, `␦` for half of a surrogate pair, `⟨3 × x⏎⟩` for three lines of x, and
+In the cases `␀` stands for a null byte, `␦` for half of a surrogate pair, `⟨3 * x⏎⟩` for three lines of x, and
 `%%% sub.flow.md` begins another document beside the first one.
 """
 
@@ -19,7 +19,7 @@ from tests.golden.runner import FOLDER, Case, CheckGolden, golden, read_cases
 
 def unfolded(text: str) -> str:
     text = text.replace("␀", "\0").replace("␦", "\ud800")
-    return re.sub("⟨([0-9]+) × (.*?)⟩", lambda found: found[2].replace("⏎", "\n") * int(found[1]), text)
+    return re.sub("⟨([0-9]+) [*] (.*?)⟩", lambda found: found[2].replace("⏎", "\n") * int(found[1]), text)
 
 
 @golden("diagnostics.md")
