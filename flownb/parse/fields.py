@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import keyword
 import re
 from collections.abc import Mapping
@@ -67,10 +68,10 @@ def expression(key: str, value: Value, problems: Problems) -> str | None:
 
     YAML reads `true`, `3` and `[a, b]` as data; as an expression they are what is written there.
     """
-    text = value.data if isinstance(value.data, str) else value.raw
+    text = expression_text(value)
     if not text.strip():
         what = f"'{key}' must be an expression, not {shown(value)}"
-        problems.error(Code.BAD_VALUE, what, value.span, "write it on one line, as `a.ready` or `[a, b]`")
+        problems.error(Code.BAD_VALUE, what, value.span, "write one, as `a.ready` or `[a, b]`")
         return None
     stripped = text.strip()
     if stripped.startswith("{{") and stripped.endswith("}}"):
@@ -78,6 +79,31 @@ def expression(key: str, value: Value, problems: Problems) -> str | None:
         problems.error(Code.EXPRESSION_BRACES, what, value.span, f"write `{key}: {shortened(stripped[2:-2])}`")
         return None
     return text
+
+
+def expression_text(value: Value) -> str:
+    """Return the expression that a value stands for: what is written, with the keys of mappings as texts."""
+    if isinstance(value.data, str):
+        return value.data
+    if value.raw and "{" not in value.raw:
+        return value.raw
+    return _written(value)
+
+
+def _written(value: Value) -> str:
+    match value.data:
+        case dict():
+            return (
+                "{" + ", ".join(f"{json.dumps(str(key))}: {_written(part)}" for key, part in value.parts.items()) + "}"
+            )
+        case list():
+            return f"[{', '.join(map(_written, value.parts.values()))}]"
+        case str() if value.raw.startswith(("'", '"')) or not value.raw:
+            return json.dumps(value.data)
+        case None:
+            return "none"
+        case _:
+            return value.raw
 
 
 def _policy(data: Mapping[str, object], values: Mapping[str, Value], problems: Problems) -> Policy:

@@ -49,7 +49,8 @@ def read_name(section: Section, source: Source) -> Name:
     span = source.span(section.line, column, len(first))
     by_hand = _BY_HAND.search(section.heading)
     if by_hand is None:
-        return Name(identifier(plain_heading(section.heading)), section.heading, span, span, is_by_hand=False)
+        heading = " ".join(section.heading.split("\n"))
+        return Name(identifier(plain_heading(heading)), heading, span, span, is_by_hand=False)
     heading = section.heading[: by_hand.start()].rstrip()
     at = source.span(section.line, column + by_hand.start(1), len(by_hand[1])) if "\n" not in section.heading else span
     return Name(unicodedata.normalize("NFKC", by_hand[1]), heading, span, at, is_by_hand=True)

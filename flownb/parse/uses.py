@@ -24,6 +24,7 @@ from flownb.expressions import (
 from flownb.model.nodes import BodyKind, Use
 from flownb.parse.bodies import check_json, check_yaml
 from flownb.parse.drafts import Draft, known_values
+from flownb.parse.fields import expression_text
 from flownb.parse.keys import EXPRESSION_KEYS
 from flownb.parse.python_names import PythonSyntaxError, ReadName, python_names
 from flownb.parse.source import Problems
@@ -87,9 +88,9 @@ class Reader:
 
     def expression(self, key: str, value: Value) -> list[Use]:
         """Return the names of a bare expression."""
-        text = value.data if isinstance(value.data, str) else value.raw
+        text = expression_text(value)
         if not isinstance(value.data, str):
-            value = Value(text, value.span, value.raw, value.span)
+            value = Value(text, value.span, value.raw, value.span if text == value.raw else None)
         stripped = text.strip()
         if not text or (stripped.startswith("{{") and stripped.endswith("}}") and key != "body"):
             return []
