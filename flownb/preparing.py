@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -57,7 +58,13 @@ class Around:
 
     def kinds(self) -> Registry:
         """Return the registry."""
-        return self.registry or load_registry()
+        return self.registry or _installed()
+
+
+@lru_cache(maxsize=1)
+def _installed() -> Registry:
+    """Return the registry of this process: what is installed does not change while it runs."""
+    return load_registry()
 
 
 def load(document: Workflow | str | Path, around: Around | None = None) -> Workflow:

@@ -137,12 +137,14 @@ class BodyRun:
         return []
 
     def _start(self, unit: Unit) -> None:
+        self.engine.strands += 1
         task = self.engine.loop.create_task(self._drive(unit))
         self._tasks.add(task)
         task.add_done_callback(self._forget)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self.engine.strands -= 1
         if not task.cancelled() and task.exception() is not None:
             self._bug, self._is_stopped = self._bug or task.exception(), True
         if not self._tasks and self._idle is not None and not self._idle.done():

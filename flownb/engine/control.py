@@ -161,7 +161,12 @@ async def _each(repeat: Foreach, body: BodyRun, node: Node, key: str, frame: Fra
                 stopped = True
 
     limit = repeat.concurrency or frame.program.workflow.concurrency
-    await _together(work, min(limit, len(items)))
+    workers = min(limit, len(items))
+    engine.strands += workers - 1  # This one only waits for them.
+    try:
+        await _together(work, workers)
+    finally:
+        engine.strands -= workers - 1
     if failures:
         return failures
     if stopped:

@@ -95,6 +95,8 @@ class Engine:
         """Key of a `foreach` → how many items it has, for whoever shows how far it is."""
         self.slots = asyncio.Semaphore(program.workflow.concurrency)
         """Most nodes at once."""
+        self.strands = 0
+        """Tasks under way: units in a row, and the workers of a `foreach`."""
         self.is_stopping = False
         """Whether nothing new starts."""
         self.is_leaving = False
@@ -128,7 +130,9 @@ class Engine:
 
     async def commit(self) -> None:
         """Return when all that was emitted before is written. Nothing may rely on an event before that."""
-        if self._pending:
+        if self._pending and self.strands <= 1:
+            self._flush()  # Nobody else could have anything to write with it.
+        elif self._pending:
             waiter = self.loop.create_future()
             self._waiters.append(waiter)
             await waiter
@@ -136,6 +140,9 @@ class Engine:
             raise Halted
 
     def _flush(self) -> None:
+        if not self._pending:
+            self._is_flushing = False
+            return
         events, self._pending = self._pending, []
         waiters, self._waiters = self._waiters, []
         self._is_flushing = False

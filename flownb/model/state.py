@@ -207,14 +207,17 @@ def _attempt_failed(state: RunState, event: e.AttemptFailed) -> None:
 def _node_completed(state: RunState, event: e.NodeCompleted) -> None:
     output = event.output if event.gather is None else gathered(event, state.output_of)
     node = state.nodes.get(event.key) or NodeState(started_at=event.at)
-    state.nodes[event.key] = replace(
-        node,
+    state.nodes[event.key] = NodeState(  # Written out: `replace` costs three times as much, and this is the hot path.
         status=NodeStatus.COMPLETED,
+        attempts=node.attempts,
+        failed_attempts=node.failed_attempts,
+        started_at=node.started_at,
         finished_at=event.at,
         output=output,
         reusable=event.reusable,
-        fallback=event.fallback,
         error=node.error if event.fallback else None,
+        fallback=event.fallback,
+        definition=node.definition,
         count=event.count if event.gather in (e.Gather.ITEMS, e.Gather.LAST) else None,
     )
 
