@@ -102,6 +102,15 @@ def preview(value: JsonValue) -> str:
     return cut(one_line(text), _OUTPUT_CHARACTERS)
 
 
+def _preview_of_unkept(value: JsonValue) -> str:
+    """Return what can be shown of a value that could not be kept: its type and how it begins."""
+    match value:
+        case {"type": str(kind), "preview": str(shown)}:
+            return cut(one_line(f"{kind}: {shown}"), _OUTPUT_CHARACTERS)
+        case _:
+            return preview(value)
+
+
 def describe_decision(decision: Decision) -> str:
     """Return who decided what, as `approve by ana (notebook)`, not yet inert."""
     if decision.timed_out:
@@ -181,7 +190,7 @@ def _output(state: RunState, key: str, node: NodeState) -> str:
         case NodeStatus.FAILED:
             return cut(f"Error: {_headline(node.error)}", _OUTPUT_CHARACTERS) if node.error else "Error"
         case NodeStatus.COMPLETED:
-            return preview(node.output)
+            return preview(node.output) if node.reusable else _preview_of_unkept(node.output)
         case NodeStatus.WAITING if key in state.questions and state.status != RunStatus.REJECTED:
             deadline = state.questions[key].deadline
             return f"asked, until {stamp(deadline)}" if deadline else "asked"

@@ -151,6 +151,16 @@ def test_output_is_one_short_line(value: JsonValue, expected: str) -> None:
     assert output_cell(value) == expected
 
 
+def test_a_value_that_could_not_be_kept_shows_its_type_and_how_it_begins() -> None:
+    output: JsonValue = {"type": "pandas.DataFrame", "preview": "   a\n0  1"}
+    began, ended = done("frame", output)
+    assert isinstance(ended, NodeCompleted)
+    log = render_log(state_of(began, ended.model_copy(update={"reusable": False})))
+    assert "pandas.DataFrame:" in row(log, "frame")
+    assert "preview" not in row(log, "frame")
+    assert "preview" in row(render_log(state_of(began, ended)), "frame")
+
+
 def test_what_needs_no_escaping_stays_readable() -> None:
     assert row(render_log(state_of(*done("cached_articles", [{"a_b": [1, 2]}]))), "cached_articles").endswith(
         '| 1 item: [{"a_b": [1, 2]}] |'
