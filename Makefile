@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs system
+.PHONY: help demo test check bench docs fuzz system
 
 BIN := .venv/bin
 STAMP := .venv/.flownb-installed
@@ -12,6 +12,7 @@ help:
 	@echo "make check   format, lint, types, floors, spelling"
 	@echo "make test    check, then every test"
 	@echo "make bench   measure chains and fan-outs against the limit"
+	@echo "make fuzz    look for texts that break the parser, for five minutes"
 	@echo "make docs    API pages from the docstrings, in dist/docs"
 
 $(STAMP): pyproject.toml .ci/system
@@ -36,6 +37,10 @@ test: check
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks
+
+fuzz: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
+	PYTHONPATH=. $(BIN)/python tests/fuzz_parse.py dist/fuzz -max_total_time=$${SECONDS_TO_FUZZ:-300} -timeout=20 -max_len=4000
 
 docs: $(STAMP)
 	mkdir -p dist/docs
