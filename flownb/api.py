@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from flownb.errors import Diagnostic, Failure, FlowStateError
+from flownb.errors import Diagnostic, Failure, FlowStateError, FlowSyntaxError
 from flownb.executors.capture import capturing
 from flownb.executors.interrupt import MainInterrupts
 from flownb.executors.local import MainQueue
@@ -21,6 +21,7 @@ from flownb.model.decision import Decision, Request, check_answer
 from flownb.model.events import Event, PlannedNode, RunStatus
 from flownb.model.state import RunState
 from flownb.model.workflow import Workflow
+from flownb.parse.notebook import flow_cells
 from flownb.parse.workflow import diagnose, parse_workflow
 from flownb.planning import plan_nodes
 from flownb.preparing import STATE_FOLDER, Around, load, prepare_new, prepare_resume, read_text
@@ -57,6 +58,8 @@ def parse(text: str, name: str | None = None, path: str | Path | None = None) ->
 def validate(workflow: Workflow | str | Path) -> list[Diagnostic]:
     """Return everything that is wrong or doubtful in a workflow or a file, in the text's order; runs nothing.
 
+    A notebook (`nb.ipynb`) is looked through with every `%%flow` cell, or with the one that is named (`nb.ipynb#name`).
+
     Raises:
         FlowInputError: There is no such file, or it is no text.
     """
@@ -65,8 +68,22 @@ def validate(workflow: Workflow | str | Path) -> list[Diagnostic]:
         return diagnose(
             workflow.text, path=workflow.path, source=workflow.source, first_line=workflow.first_line, kinds=kinds
         )[1]
+    name, _, part = str(workflow).partition("#")
+    if name.endswith(".ipynb"):
+        return _problems_of_cells(name, part)
     path = Path(workflow)
     return diagnose(read_text(path), path=path, source=str(workflow), kinds=kinds)[1]
+
+
+def _problems_of_cells(notebook: str, part: str) -> list[Diagnostic]:
+    found: list[Diagnostic] = []
+    cells = [f"{notebook}#{cell.index}" for cell in flow_cells(Path(notebook))]
+    for cell in cells if cells and not part else [f"{notebook}#{part}" if part else notebook]:
+        try:
+            found += validate(load(cell))
+        except FlowSyntaxError as error:
+            found += error.problems
+    return found
 
 
 def plan(workflow: Workflow) -> tuple[PlannedNode, ...]:
@@ -267,7 +284,8 @@ def take_up(
     state = load_state(paths)
     document = root.resolve().parent / state.document if state.document else None
     if document is not None and document.exists() and not as_was:
-        workflow = _named(load(document, around), paths.workflow)
+        part = f"#{paths.workflow}" if document.suffix == ".ipynb" else ""
+        workflow = _named(load(f"{document}{part}", around), paths.workflow)
     else:
         folder = document.parent if document is not None else around.folder
         around = replace(around, folder=folder)

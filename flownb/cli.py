@@ -28,7 +28,6 @@ from flownb.model.events import PlannedNode, RunStatus
 from flownb.model.nodes import walk
 from flownb.model.state import stamp
 from flownb.model.workflow import Workflow, bind_inputs
-from flownb.parse.notebook import flow_cells
 from flownb.preparing import STATE_FOLDER, Around, load, read_text
 from flownb.printing import draw_problems, print_result, say, tell
 from flownb.render.diagram import mermaid, text_tree
@@ -277,7 +276,7 @@ def validate(files: tuple[str, ...], as_json: bool) -> int:
     unread = 0
     for file in files:
         try:
-            problems += _problems_of(file)
+            problems += api.validate(file)
         except FlowInputError as error:
             tell(error.message, error.hint)
             unread += 1
@@ -340,21 +339,6 @@ def _read_inputs(path: Path) -> dict[str, JsonValue]:
     if not isinstance(values, dict):
         raise FlowInputError(f"{path} holds no inputs", "write a mapping: input → value")
     return values
-
-
-def _problems_of(file: str) -> list[Diagnostic]:
-    """Return what is wrong with a file; in a notebook with every %%flow cell, or the one that is named."""
-    path, _, part = file.partition("#")
-    if not path.endswith(".ipynb"):
-        return api.validate(file)
-    cells = [f"{path}#{cell.index}" for cell in flow_cells(Path(path))]
-    problems: list[Diagnostic] = []
-    for cell in [file] if part or not cells else cells:
-        try:
-            problems += api.validate(load(cell))
-        except FlowSyntaxError as error:
-            problems += error.problems
-    return problems
 
 
 def _graph_json(workflow: Workflow, plan: Sequence[PlannedNode]) -> dict[str, JsonValue]:

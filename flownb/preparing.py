@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from pydantic import SecretStr
+from pydantic import JsonValue, SecretStr
 from pydantic_core import to_jsonable_python
 
 from flownb.engine.names import Program
@@ -28,7 +28,7 @@ from flownb.parse.workflow import parse_workflow
 from flownb.planning import plan_nodes
 from flownb.resuming import ResumePlan, plan_resume
 from flownb.runtimes.registry import Registry, load_registry
-from flownb.secrets import Redactor, find_secrets
+from flownb.secrets import REDACTED, Redactor, find_secrets
 from flownb.store.decisions import withdraw
 from flownb.store.files import write_atomically
 from flownb.store.journal import Journal, fold, read_journal
@@ -164,6 +164,7 @@ def prepare_resume(
         state = fold(read_journal(paths.journal))
         _check_open(state, start)
         known = {name: value for name, value in state.inputs.items() if name in workflow.inputs}
+        _check_whole(known, inputs)
         bound = bind_inputs(workflow, known | dict(inputs))
         program = _program(workflow, bound, around)
         plan = plan_resume(program.graph, program.fingerprints, state, start)
@@ -190,6 +191,14 @@ def _check_open(state: RunState, start: str | None) -> None:
             f"run {state.run_id} is {state.status}: there is nothing to resume",
             "to run a node and all below it again: `--from NODE`",
         )
+
+
+def _check_whole(known: Mapping[str, JsonValue], given: Mapping[str, object]) -> None:
+    """Refuse inputs that could not be kept, unless they are given anew."""
+    lost = [name for name, value in known.items() if name not in given and REDACTED in str(value)]
+    if lost:
+        listed = ", ".join(f"`{name}`" for name in lost)
+        raise FlowInputError(f"input {listed} held a secret, so that it was not kept", f"give it again: -i {lost[0]}=…")
 
 
 def _begin(journal: Journal, state: RunState, first: e.RunStarted | e.RunResumed, program: Program) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -600,3 +601,37 @@ def test_a_full_disk_stops_the_run_with_one_error(tmp_path: Path, monkeypatch: p
     monkeypatch.undo()
     again = flownb.resume("last", state_dir=tmp_path)
     assert (again.status, again.outputs["c"]) == ("completed", 3)
+
+
+def test_an_input_that_held_a_secret_must_be_given_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_TOKEN", "s3cr3t-t0ken")
+    text = "---\nsecrets: [API_TOKEN]\ninputs: {header: str}\n---\n" + node(
+        "a", "assert 'x' in inputs.header\nlen(secrets)"
+    )
+    made = run(text, tmp_path, inputs={"header": "Bearer s3cr3t-t0ken"})
+    with pytest.raises(flownb.FlowInputError, match="`header` held a secret"):
+        flownb.resume(made.id, state_dir=tmp_path)
+    again = flownb.resume(made.id, state_dir=tmp_path, inputs={"header": "Bearer x s3cr3t-t0ken"})
+    assert again.status == "completed"
+
+
+def test_a_notebook_is_validated_cell_by_cell(tmp_path: Path) -> None:
+    cells: list[dict[str, object]] = [
+        {
+            "cell_type": "code",
+            "source": "%%flow\n## A\n\n```python\n1\n```\n",
+            "metadata": {},
+            "outputs": [],
+            "execution_count": None,
+        },
+        {
+            "cell_type": "code",
+            "source": "%%flow\n## B\n\n```python\nnothing\n```\n",
+            "metadata": {},
+            "outputs": [],
+            "execution_count": None,
+        },
+    ]
+    path = tmp_path / "nb.ipynb"
+    path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}), encoding="utf-8")
+    assert [(problem.code, problem.span.line) for problem in flownb.validate(path)] == [("unknown-name", 5)]
