@@ -58,7 +58,7 @@ class Checker:
         """
         self._calls()
         for draft in self.outline.walk():
-            for use in draft.uses:
+            for use in draft.uses if not self.problems.is_full else ():
                 self.use(use, draft, loose.get(draft.id, ()))
 
     def _calls(self) -> None:

@@ -55,6 +55,11 @@ class Problems:
     """How many characters of YAML may still be read; it takes 90 KB a second."""
     _seen: set[tuple[Code, Span]] = field(default_factory=set)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether so much was found that no more is told."""
+        return len(self.found) >= MAX_PROBLEMS
+
     def error(self, code: Code, message: str, span: Span, hint: str = "") -> None:
         """Add an error."""
         self._add(Diagnostic(code=code, message=_one_line(message), span=span, hint=_one_line(hint)))
@@ -70,7 +75,7 @@ class Problems:
         return self.yaml_left >= 0
 
     def _add(self, problem: Diagnostic) -> None:
-        if len(self.found) < MAX_PROBLEMS and (problem.code, problem.span) not in self._seen:
+        if not self.is_full and (problem.code, problem.span) not in self._seen:
             self._seen.add((problem.code, problem.span))
             self.found.append(problem)
 
@@ -82,6 +87,8 @@ class Problems:
 
 def _one_line(text: str) -> str:
     """Return a text as one line in which nothing is invisible or turns the reading direction."""
+    if text.isprintable():
+        return text
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
