@@ -35,10 +35,7 @@ def parse_line(parser: MagicArgumentParser, line: str, variables: Mapping[str, o
     try:
         return parser.parse_args(words)
     except UsageError as error:
-        prefix = "%%" if parser.prog.startswith("%%") else ""
-        raise FlowInputError(
-            f"{parser.prog}: {error}", f"{prefix or '%'}{parser.prog.lstrip('%')}? shows what there is"
-        ) from None
+        raise FlowInputError(f"%{parser.prog}: {error}", f"%{parser.prog}? shows what there is") from None
 
 
 def split_line(line: str) -> list[str]:

@@ -119,7 +119,7 @@ class Board:
     @property
     def ticks(self) -> bool:
         """Whether a time on it changes by itself."""
-        return any(line.status is NodeStatus.RUNNING for line in self.lines.values())
+        return any(self._is_busy(line) for line in self.lines.values())
 
     def draw(self, now: datetime, total_of: Callable[[str], int | None]) -> str:
         """Return the board as Markdown in which nothing is active.
@@ -145,9 +145,12 @@ class Board:
         bar = "▰" * filled + "▱" * (_BAR_CELLS - filled)
         done = sum(line.status in _OVER for line in lines)
         is_asked = any(line.status is NodeStatus.WAITING for line in lines)
-        is_busy = any(line.status is NodeStatus.RUNNING and line.key not in self._containers for line in lines)
+        is_busy = any(self._is_busy(line) for line in lines)
         status = RunStatus.WAITING if self.status is RunStatus.RUNNING and is_asked and not is_busy else self.status
         return f"**{inert(self.workflow)}** · {status} · {bar} {done}/{len(lines)}"
+
+    def _is_busy(self, line: Line) -> bool:
+        return line.status is NodeStatus.RUNNING and line.key not in self._containers
 
     def _recall(self, key: str, node: NodeState) -> None:
         if not _is_whole(key):

@@ -63,8 +63,12 @@ class Cards:
 
     def move_here(self) -> None:
         """Stand below the cell that runs now, and no longer where it was."""
-        self._slot.forget()
-        self._view.do(self._draw)
+
+        def draw() -> None:
+            self._slot.forget()
+            self._draw()
+
+        self._view.do_here(draw)
 
     # On the drawing thread.
 

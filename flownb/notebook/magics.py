@@ -98,7 +98,7 @@ class FlowMagics(Magics):
     # Running.
 
     @no_var_expand
-    @magic_arguments("%%flow")
+    @magic_arguments("%flow")
     @_run_options
     @_magic(cell_magic, "flow")
     def flow_cell(self, line: str, cell: str) -> Run | None:
@@ -107,6 +107,9 @@ class FlowMagics(Magics):
         The cell's value is the run: `run["node"]` is a node's value. An example:
 
             %%flow -i topic=wind -o run
+            ---
+            inputs: {topic: str}
+            ---
             ## Articles
             ```python
             [f"{inputs.topic} {n}" for n in range(3)]
@@ -124,7 +127,7 @@ class FlowMagics(Magics):
         return self._run(workflow, options, self._around(self.shell.user_ns))
 
     @no_var_expand
-    @magic_arguments("%flow")
+    @magic_arguments("flow")
     @argument("file", metavar="FILE", help="a .flow.md, or a notebook: nb.ipynb, nb.ipynb#name")
     @_run_options
     @_magic(line_magic, "flow")
@@ -142,7 +145,7 @@ class FlowMagics(Magics):
         return self._run(workflow, options, replace(self._around({}), folder=None))
 
     @no_var_expand
-    @magic_arguments("%flow_resume")
+    @magic_arguments("flow_resume")
     @argument("run_id", metavar="RUN_ID", help="the run's id, the beginning of it, or last")
     @argument("--from", dest="start", metavar="NODE", help="run this node and all below it again")
     @_wait_options
@@ -166,7 +169,7 @@ class FlowMagics(Magics):
     # Looking and answering.
 
     @no_var_expand
-    @magic_arguments("%flow_runs")
+    @magic_arguments("flow_runs")
     @argument("workflow", metavar="WORKFLOW", nargs="?", help="only the runs of this one")
     @_magic(line_magic, "flow_runs")
     def flow_runs(self, line: str) -> RunList:
@@ -175,7 +178,7 @@ class FlowMagics(Magics):
         return RunList(api.runs(options.workflow, self._state_dir()))
 
     @no_var_expand
-    @magic_arguments("%flow_show")
+    @magic_arguments("flow_show")
     @argument("run_id", metavar="RUN_ID", help="the run's id, the beginning of it, or last")
     @_magic(line_magic, "flow_show")
     def flow_show(self, line: str) -> Run:
@@ -193,7 +196,7 @@ class FlowMagics(Magics):
         return run
 
     @no_var_expand
-    @magic_arguments("%flow_decide")
+    @magic_arguments("flow_decide")
     @argument("run_id", metavar="RUN_ID", help="the run's id, the beginning of it, or last")
     @argument("node", metavar="NODE", help="the checkpoint's id")
     @argument(
@@ -220,7 +223,7 @@ class FlowMagics(Magics):
         print(f"{options.node}: {said(standing)}")  # noqa: T201 A cell's output.
 
     @no_var_expand
-    @magic_arguments("%flow_graph")
+    @magic_arguments("flow_graph")
     @argument("file", metavar="FILE", help="a .flow.md, or a notebook: nb.ipynb, nb.ipynb#name")
     @_magic(line_magic, "flow_graph")
     def flow_graph(self, line: str) -> None:

@@ -114,6 +114,11 @@ class View:
         self._jobs.append(job)
         self._bell.set()
 
+    def do_here(self, job: Callable[[], None]) -> None:
+        """Have something published now, by the thread that asks and below its cell."""
+        with self._paint_lock:
+            job()
+
     def leave_cell(self) -> None:
         """Draw now, and prepare for the time after the cell: outputs that stand there can change, no new one comes."""
         with self._paint_lock:
