@@ -17,11 +17,11 @@ from pydantic import JsonValue
 
 from flownb.engine.engine import Engine, Services
 from flownb.engine.names import Program
-from flownb.executors.base import Executor, Interrupts
-from flownb.executors.local import MainExecutor, ThreadExecutor
+from flownb.executors.base import Interrupts
+from flownb.executors.local import MainExecutor
+from flownb.executors.places import Places
 from flownb.model.decision import Decision, Question, Request, Via, check_answer
 from flownb.model.events import Event
-from flownb.model.policy import ExecutorName
 from flownb.model.state import RunState
 from flownb.runtimes.base import Printed
 from flownb.runtimes.registry import Registry
@@ -102,10 +102,7 @@ class Session:
         self.error: BaseException | None = None
         """What broke the run itself, as a full disk; None: nothing."""
         self._journal, self._redactor, self._hooks = prepared.journal, prepared.redactor, hooks
-        self._executors: dict[ExecutorName, Executor] = {
-            ExecutorName.MAIN: self.main,
-            ExecutorName.THREAD: ThreadExecutor(),
-        }
+        self._executors = Places(self.main)
         self.waiter: Callable[[float | None], bool | None] | None = None
         """Waits in place of `wait`, so that its thread can be served meanwhile; returns None where it cannot."""
         self.was_interrupted = False
@@ -184,8 +181,7 @@ class Session:
             self._write_state()
         except BaseException as error:  # noqa: BLE001 handed to whoever asks for the run
             self.error = error
-        for executor in self._executors.values():
-            executor.close()
+        self._executors.close()
         self._journal.close()
         with self._lock:
             self._finished.set()

@@ -1,0 +1,46 @@
+"""The executors of one run: those that most runs do not need are made when the first body asks for them."""
+
+from __future__ import annotations
+
+from contextvars import copy_context
+from typing import assert_never
+
+from flownb.executors.base import Executor
+from flownb.executors.dask import DaskExecutor
+from flownb.executors.local import MainExecutor, ThreadExecutor
+from flownb.executors.process import ProcessExecutor
+from flownb.model.policy import ExecutorName
+
+
+class Places(dict[ExecutorName, Executor]):
+    """Name → executor. Looking one up makes it, with the context variables of where this was made."""
+
+    def __init__(self, main: MainExecutor) -> None:
+        """Begin with the executors of this process.
+
+        Args:
+            main: What runs bodies on the thread that serves the run.
+        """
+        super().__init__({ExecutorName.MAIN: main, ExecutorName.THREAD: ThreadExecutor()})
+        self._context = copy_context()
+
+    def __missing__(self, name: ExecutorName) -> Executor:
+        made = self[name] = self._context.run(_make, name)
+        return made
+
+    def close(self) -> None:
+        """Close those that were made."""
+        for executor in self.values():
+            executor.close()
+
+
+def _make(name: ExecutorName) -> Executor:
+    match name:
+        case ExecutorName.PROCESS:
+            return ProcessExecutor()
+        case ExecutorName.DASK:
+            return DaskExecutor()
+        case ExecutorName.MAIN | ExecutorName.THREAD:
+            raise KeyError(name)
+        case _:
+            assert_never(name)

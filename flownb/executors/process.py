@@ -1,0 +1,308 @@
+"""Processes for bodies: each has one to itself while it runs, and that one can be killed."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import queue
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+from flownb.errors import NodeError
+from flownb.executors.base import GRACE, Call, Returns, Stopped, returns_here
+from flownb.runtimes.base import Printed
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+
+T = TypeVar("T")
+
+IDLE: Final = 30.0
+"""Seconds after which a process that nobody needs ends."""
+_LOOK: Final = 1.0
+"""Seconds between looks whether a process is there: what it started may hold its pipe open."""
+_REAP: Final = 5.0
+"""Seconds that the end of a killed process is waited for."""
+Task = Call[Any]
+"""Any: the calls of one worker have values of different types, and it looks at none."""
+
+
+class ProcessExecutor:
+    """Runs each body in a process that no other body uses meanwhile; processes are kept a while for the next ones.
+
+    Bodies and values go by cloudpickle through pipes. A body that is stopped is killed, with all that it started.
+    """
+
+    def __init__(self, grace: float = GRACE, idle: float = IDLE) -> None:
+        """Begin without processes.
+
+        Args:
+            grace: Seconds that a stopped body is waited for; only sending its values can take any.
+            idle: Seconds after which a process that nobody needs ends.
+        """
+        self._grace = grace
+        self._pool = _Pool(idle)
+        self._returns: Returns | None = None
+
+    async def run(self, function: Callable[[], T], printed: Callable[[Printed], None]) -> T:
+        """Return what the function returns in a process; what it raises is raised. Cancelling kills the process.
+
+        Raises:
+            NodeError: Something cannot be sent, the process died, or the extra `process` is not installed.
+        """
+        return cast("T", await self._send(function, printed, is_async=False))  # It comes back as it was sent.
+
+    async def run_async(
+        self, function: Callable[[], Coroutine[object, object, T]], printed: Callable[[Printed], None]
+    ) -> T:
+        """Do the same for a coroutine function, on a loop of its own there."""
+        return cast("T", await self._send(function, printed, is_async=True))  # The same.
+
+    async def _send(
+        self, function: Callable[[], object], printed: Callable[[Printed], None], *, is_async: bool
+    ) -> object:
+        self._returns = returns_here(self._returns)
+        worker = self._pool.take()
+        call = Call(partial(worker.carry_out, function, printed, is_async=is_async), printed, self._returns)
+        worker.tasks.put(call)
+        return await call.result(self._grace)
+
+    def close(self) -> None:
+        """Kill all processes, also those whose bodies still run."""
+        self._pool.close()
+
+
+class _Pool:
+    """As many processes as there are bodies at once."""
+
+    def __init__(self, idle_s: float) -> None:
+        self.idle_s = idle_s
+        self._lock = threading.Lock()
+        self._idle: deque[_Worker] = deque()
+        self._all: set[_Worker] = set()
+        self._closed = False
+
+    def take(self) -> _Worker:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()  # The last one in: the others grow old and end.
+            worker = _Worker(self)
+            self._all.add(worker)
+        worker.start()
+        return worker
+
+    def rest(self, worker: _Worker) -> bool:
+        """Take a worker back; return whether it is to stay."""
+        with self._lock:
+            if not self._closed:
+                self._idle.append(worker)
+            return not self._closed
+
+    def remove(self, worker: _Worker, *, if_idle: bool = False) -> bool:
+        """Forget a worker; return whether it may end."""
+        with self._lock:
+            if if_idle and worker not in self._idle:
+                return False
+            if worker in self._idle:
+                self._idle.remove(worker)
+            self._all.discard(worker)
+            return True
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._idle.clear()
+            workers = list(self._all)
+        for worker in workers:
+            worker.kill()
+            worker.tasks.put(None)
+
+
+class _Worker(threading.Thread):
+    """One process, and the thread of this one that talks to it. Stops bodies (Interrupts) by killing the process."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(self, pool: _Pool) -> None:
+        super().__init__(name=f"flownb-process-{next(self._numbers)}", daemon=True)
+        self.tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._key: object = None
+        self._killed = False
+        self._process: BaseProcess | None = None
+        self._connection: Connection | None = None
+
+    def run(self) -> None:
+        while (call := self._next()) is not None:
+            call.perform(self)
+            stays = not self._killed and self._pool.rest(self)  # Before the loop hears of it: its next call finds this.
+            if not stays:
+                self._pool.remove(self)
+                self._end()
+            call.hand_back()
+            del call  # It holds the body's values.
+            if not stays:
+                return
+        self._end()
+
+    @contextmanager
+    def body(self, key: object = None) -> Iterator[None]:
+        with self._lock:
+            self._key = key
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._key = None
+
+    def stop(self, error: BaseException, key: object = None) -> None:  # noqa: ARG002 Nothing is raised in a killed process.
+        with self._lock:
+            if key is self._key:  # Else the body has ended, and the process may have another one.
+                self._kill()
+
+    def kill(self) -> None:
+        """Kill the process with all that it started, now or as soon as it is there; thread-safe."""
+        with self._lock:
+            self._kill()
+
+    def carry_out(
+        self, function: Callable[[], object], printed: Callable[[Printed], None], *, is_async: bool
+    ) -> object:
+        """Have a body carried out there; blocks this thread."""
+        parcel, worker = _modules()
+        data = parcel.pack_body(function, is_async=is_async)
+        self._start()
+        message = self._exchange(data)
+        while message[:1] != worker.OUTCOME:
+            mime = "stdout" if message[:1] == worker.STDOUT else "stderr"
+            printed(Printed(mime, message[1:].decode("utf-8", "surrogatepass")))
+            message = self._exchange(None)
+        return parcel.open_outcome(message[1:])
+
+    def _start(self) -> None:
+        """See to it that the process is there: it is started for the first body, and when it died between two."""
+        if self._process is None or not self._process.is_alive():
+            self._end()
+            process, connection = _spawn(self.name)
+            with self._lock:
+                self._process, self._connection = process, connection
+                if self._killed:
+                    self._kill()
+        if self._killed:
+            raise Stopped
+
+    def _exchange(self, data: bytes | None) -> bytes:
+        """Send a body, if there is one, and return the next message."""
+        connection, process = self._connection, self._process
+        assert connection is not None and process is not None, "it was started"  # noqa: PT018 One thing.
+        try:
+            if data is not None:
+                connection.send_bytes(data)
+            return _received(connection, process)
+        except (EOFError, OSError) as error:
+            with self._lock:
+                was_killed = self._killed
+                self._kill()
+            if was_killed:
+                raise Stopped from error
+            process.join(_REAP)
+            code = process.exitcode
+            raise NodeError(f"the process of the body died: {_ending(code)}", _advice(code)) from None
+
+    def _kill(self) -> None:
+        self._killed = True
+        if self._process is None or self._process.pid is None:
+            return
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._process.is_alive():  # It may not have got so far as to have a group.
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
+
+    def _end(self) -> None:
+        """Let go of the process: it kills itself, and all that it started, when its pipe is closed."""
+        with self._lock:
+            process, connection = self._process, self._connection
+            self._process = self._connection = None
+        if connection is not None:
+            connection.close()
+        if process is not None:
+            process.join(_REAP)
+
+    def _next(self) -> Task | None:
+        try:
+            return self.tasks.get(timeout=self._pool.idle_s)
+        except queue.Empty:
+            if self._pool.remove(self, if_idle=True):
+                return None
+            return self.tasks.get()  # It was given a task in this very moment.
+
+
+def _modules() -> tuple[Any, Any]:  # Any: modules.
+    """Import what needs the extra."""
+    try:
+        import loky  # noqa: F401, PLC0415 An optional extra.
+
+        from flownb.executors import parcel, worker  # noqa: PLC0415 They need it.
+    except ImportError as error:
+        raise missing_extra("process", error) from error
+    return parcel, worker
+
+
+def missing_extra(name: str, error: ImportError) -> NodeError:
+    """Return what says that an executor's extra is not installed."""
+    hint = f"pip install 'flownb[{name}]', or set `executor: thread`"
+    return NodeError(f"`executor: {name}` needs {error.name}, which is not installed", hint)
+
+
+def _spawn(name: str) -> tuple[BaseProcess, Connection]:
+    """Start a process that serves the other end of a pipe; it imports what it needs, and never the person's script."""
+    from multiprocessing import resource_tracker  # noqa: PLC0415 For the optional extra.
+
+    from loky.backend import get_context  # noqa: PLC0415 An optional extra.
+    from loky.backend import resource_tracker as loky_tracker  # noqa: PLC0415 The same.
+
+    from flownb.executors.worker import serve  # noqa: PLC0415 It needs the extra.
+
+    resource_tracker.ensure_running()  # These let SIGINT through when they start: not between the next lines.
+    loky_tracker.ensure_running()
+    context = get_context("loky")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(theirs,), name=name, daemon=True)
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Inherited: Ctrl-C does not hit one that begins.
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        theirs.close()
+    return process, ours
+
+
+def _received(connection: Connection, process: BaseProcess) -> bytes:
+    """Return the next message; EOFError where none will come."""
+    while not connection.poll(_LOOK):
+        if not process.is_alive() and not connection.poll(0):
+            raise EOFError
+    return connection.recv_bytes()
+
+
+def _ending(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"it ended with exit code {code}"
+    try:
+        return f"it was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"it was killed by signal {-code}"
+
+
+def _advice(code: int | None) -> str:
+    if code is not None and code == -signal.SIGKILL:
+        return "perhaps the machine ran out of memory; `retry` tries again"
+    return "the body, or a library that it calls, ended it; `retry` tries again"

@@ -1,0 +1,97 @@
+"""What goes on inside a worker process: bodies come in, what they print and their outcomes go out."""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import queue
+import signal
+import sys
+import threading
+from multiprocessing.connection import Connection
+from typing import Final, TextIO
+
+from flownb.executors.parcel import carry_out
+
+STDOUT, STDERR, OUTCOME = b"1", b"2", b"="
+"""The first byte of every message says what the rest is: text in UTF-8, or an outcome."""
+_LONGEST: Final = 8192
+"""Characters after which a line is sent before its end."""
+
+
+def serve(connection: Connection) -> None:
+    """Carry out what comes, one body at a time on the main thread, until nobody is at the other end.
+
+    Then this process, and what its bodies started, is killed: also in the middle of a body.
+    """
+    _stand_alone()
+    sending = threading.Lock()
+    outlets = _Outlet(connection, sending, STDOUT, sys.stdout), _Outlet(connection, sending, STDERR, sys.stderr)
+    sys.stdout, sys.stderr = outlets
+    parcels: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(connection, parcels), daemon=True).start()
+    while True:
+        outcome = carry_out(parcels.get())
+        for outlet in outlets:
+            outlet.flush()
+        with sending:
+            connection.send_bytes(OUTCOME + outcome)
+        del outcome  # It may be large.
+
+
+def _stand_alone() -> None:
+    """Make this a group of its own: it is killed with what it starts, and Ctrl-C is no business of its."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # One that came meanwhile was held back, and is dropped with this.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    multiprocessing.current_process().daemon = False  # Bodies may use multiprocessing.
+
+
+def _receive(connection: Connection, parcels: queue.SimpleQueue[bytes]) -> None:
+    try:
+        while True:
+            parcels.put(connection.recv_bytes())
+    except (EOFError, OSError):
+        os.killpg(os.getpid(), signal.SIGKILL)
+
+
+class _Outlet(io.TextIOBase):
+    """Stands for sys.stdout or sys.stderr, in every thread: sends whole lines, and the rest when it is flushed."""
+
+    def __init__(self, connection: Connection, sending: threading.Lock, tag: bytes, original: TextIO) -> None:
+        super().__init__()
+        self._connection = connection
+        self._sending = sending
+        self._tag = tag
+        self._original = original
+        self._held = ""
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # The base's is a mere attribute.
+        return "utf-8"
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._original.fileno()
+
+    def write(self, text: str, /) -> int:
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        with self._sending:
+            self._held += text
+            end = len(self._held) if len(self._held) > _LONGEST else self._held.rfind("\n") + 1
+            self._send(end)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._sending:
+            self._send(len(self._held))
+
+    def _send(self, end: int) -> None:
+        if end:
+            text, self._held = self._held[:end], self._held[end:]
+            self._connection.send_bytes(self._tag + text.encode("utf-8", "surrogatepass"))
