@@ -369,3 +369,21 @@ def test_the_second_process_on_a_run_is_told_who_holds_it(asking: Path) -> None:
         os.write(terminal, b"a\n")
         assert child.wait(timeout=20) == 0
     assert effects_in(asking) == {"before": 1, "after": 1}
+
+
+def test_attempts_made_before_a_crash_count(tmp_path: Path) -> None:
+    body = """
+import os, signal
+from pathlib import Path
+with open("tries.txt", "a") as tries:
+    tries.write("x")
+if Path("tries.txt").stat().st_size == 3:
+    os.kill(os.getpid(), signal.SIGKILL)
+raise OSError("no")
+"""
+    text = f"# Tries\n\n## Fetch\n\n- retry: {{max: 3, backoff: fixed, base: 1ms}}\n\n```python\n{body}```\n"
+    (tmp_path / "tries.flow.md").write_text(text)
+    assert flownb(tmp_path, "run", "tries.flow.md", "--run-id", RUN).returncode == -signal.SIGKILL
+    assert flownb(tmp_path, "resume", RUN).returncode == 1
+    # Two failed, the third was under way: of four attempts it and one more are left.
+    assert (tmp_path / "tries.txt").read_text() == "xxxxx"

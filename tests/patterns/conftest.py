@@ -18,6 +18,10 @@ MEET_S = 5.0
 """How long a request waits for the others that it must meet."""
 
 
+LINGER_S = 0.05
+"""How long a request stays for one too many to show itself."""
+
+
 class Site(ThreadingHTTPServer):
     """Articles, a job that is not ready at first, and requests that wait for each other.
 
@@ -67,6 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
         site = self.server
         match parts:
             case ["articles", number]:
+                self._linger(1)
                 return 200, _article(int(number))
             case ["meet", wanted, number]:
                 return self._meet(int(wanted)), _article(int(number))
@@ -87,7 +92,13 @@ class _Handler(BaseHTTPRequestHandler):
             # The group that this request belongs to: all of one group must have asked.
             group_end = -(-arrived // wanted) * wanted
             met = site.changed.wait_for(lambda: len(site.asked) >= group_end, MEET_S)
+        self._linger(wanted)
         return 200 if met else 504
+
+    def _linger(self, wanted: int) -> None:
+        """Give requests that should not be there a moment to come."""
+        with self.server.changed:
+            self.server.changed.wait_for(lambda: self.server.inside > wanted, LINGER_S)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 named so by the base class
         pass

@@ -382,6 +382,29 @@ def test_a_failure_lets_what_is_under_way_finish_and_all_are_reported(run_text: 
     assert again.status == "failed"
 
 
+def test_a_failure_inside_a_group_lets_nothing_new_start_outside(run_text: RunText) -> None:
+    def wait_for(name: str) -> str:
+        return f"import time\nfrom pathlib import Path\nwhile not Path('{name}').exists():\n    time.sleep(0.002)\n"
+
+    def listen(event: Event) -> None:
+        if isinstance(event, NodeFailed | NodeCompleted):
+            Path(f"{event.key}-ended").touch()
+
+    options = ("needs: []", "executor: thread", "timeout: 20s")
+    text = (
+        "## Both\n\n- type: parallel\n- needs: []\n\n#"
+        + node("Bad", "raise ValueError('no')")
+        + "#"
+        + node("Long", wait_for("quick-ended"), "timeout: 20s")
+        + node("Quick", wait_for("bad-ended") + "1", *options)
+        + node("Next", trace("next") + "quick")
+    )
+    run = run_text(text, listen=listen)
+    assert run.status == "failed"
+    assert run["quick"] == 1
+    assert (run.nodes["next"].status, traces()) == ("pending", [])
+
+
 # 10. Resume took any state, and a node that was added upstream never ran.
 
 
