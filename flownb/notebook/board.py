@@ -21,7 +21,7 @@ MOST_LINES: Final = 18
 _ICONS: Final[Mapping[NodeStatus, str]] = {
     NodeStatus.PENDING: "○",
     NodeStatus.RUNNING: "▶\ufe0e",
-    NodeStatus.WAITING: "⏸\ufe0e",
+    NodeStatus.WAITING: "◆",
     NodeStatus.COMPLETED: "✔\ufe0e",
     NodeStatus.FAILED: "✖\ufe0e",
     NodeStatus.SKIPPED: "↷",

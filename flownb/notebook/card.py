@@ -51,7 +51,7 @@ _STYLE: Final = """<style>
   {font-size: 12px; line-height: 1.5; min-height: 0; height: auto; color: var(--jp-ui-font-color2, #666)}
 .flownb-card .flownb-label .widget-html-content {line-height: 1.4; font-size: 13px}
 .flownb-card .flownb-error {color: var(--jp-error-color1, #d32f2f)}
-.flownb-card .widget-output, .flownb-card .jupyter-widgets-output-area {margin: 2px 0}
+.flownb-card .widget-output, .flownb-card .jupyter-widgets-output-area {margin: 2px}
 .flownb-card .jp-OutputArea-output {padding: 0}
 .flownb-card .jp-OutputPrompt {display: none}
 .flownb-card .flownb-buttons {margin: 8px 0 4px; gap: 8px}

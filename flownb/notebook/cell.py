@@ -105,12 +105,13 @@ def _begin(shell: Any, main: MainThread, prepared: Prepared, who: Surface) -> tu
     def total_of(key: str) -> int | None:
         return session.engine.counts.get(key)
 
+    def shown_as(value: object) -> tuple[dict[str, Any], dict[str, Any]]:
+        data, metadata = shell.display_formatter.format(value)
+        hidden = {kind: prepared.redactor.json(part) if isinstance(part, str) else part for kind, part in data.items()}
+        return hidden, metadata
+
     view = View(publisher, prepared.state, prepared.redactor.json, total_of)
-    cards = (
-        Cards(view, publisher, prepared.paths.run_id, shell.display_formatter.format)
-        if who is Surface.BUTTONS
-        else None
-    )
+    cards = Cards(view, publisher, prepared.paths.run_id, shown_as) if who is Surface.BUTTONS else None
     is_quiet = threading.Event()
 
     def watch(event: Event, state: RunState) -> None:

@@ -103,7 +103,7 @@ def _widget(wanted: JsonValue, name: str) -> tuple[Any, Callable[[], JsonValue]]
     """Return the widget for a type, and what reads it."""
     wide = w.Layout(width=_WIDE)
     if wanted == "text":
-        area = w.Textarea(placeholder="your answer", rows=_TEXT_ROWS, layout=w.Layout(width="100%"))
+        area = w.Textarea(placeholder="your answer", rows=_TEXT_ROWS, layout=_full())
         return area, lambda: str(area.value)
     schema = json_schema(wanted) if wanted != "any" else {}
     choices = schema.get("enum") or ([schema["const"]] if "const" in schema else None)
@@ -127,7 +127,7 @@ def _widget(wanted: JsonValue, name: str) -> tuple[Any, Callable[[], JsonValue]]
             line = w.Text(placeholder=name, layout=wide)
             return line, lambda: str(line.value)
         case _:
-            yaml = w.Textarea(placeholder="YAML", rows=_TEXT_ROWS, layout=w.Layout(width="100%"))
+            yaml = w.Textarea(placeholder="YAML", rows=_TEXT_ROWS, layout=_full())
             return yaml, lambda: read_yaml(str(yaml.value), name) if str(yaml.value).strip() else None
 
 
@@ -139,3 +139,8 @@ def _with_code(message: str) -> str:
     """Return a message as HTML, with what stands between backticks as code."""
     parts = html.escape(message).split("`")
     return "".join(f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(parts))
+
+
+def _full() -> Any:
+    """Return the layout of a field as wide as the card, with the margin that every widget has."""
+    return w.Layout(width="calc(100% - 4px)")
