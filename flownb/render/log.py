@@ -106,7 +106,7 @@ def _preview_of_unkept(value: JsonValue) -> str:
     """Return what can be shown of a value that could not be kept: its type and how it begins."""
     match value:
         case {"type": str(kind), "preview": str(shown)}:
-            return cut(one_line(f"{kind}: {shown}"), _OUTPUT_CHARACTERS)
+            return cut(" ".join(f"{kind}: {shown}".split()), _OUTPUT_CHARACTERS)
         case _:
             return preview(value)
 
