@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from flownb.api import parse, resume, run, run_async, runs, show, validate
     from flownb.errors import Diagnostic as Problem
     from flownb.errors import FlowError, FlowInputError, FlowRunError, FlowStateError, FlowSyntaxError
-    from flownb.model.decision import Decision
     from flownb.handle import Run
+    from flownb.model.decision import Decision
 
 __version__ = "0.1.0"
 

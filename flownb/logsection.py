@@ -60,5 +60,5 @@ def _ends_log(token: Token) -> bool:
 
 
 def _first_line(token: Token) -> int:
-    assert token.map is not None  # noqa: S101 every block token has one
+    assert token.map is not None
     return token.map[0]
