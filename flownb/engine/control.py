@@ -80,7 +80,7 @@ def _skip_reason(engine: Engine, body: BodyRun, unit: Unit, frame: Frame, key: s
         if all(engine.state.status_of(other) is NodeStatus.SKIPPED for other in keys):
             return "what it refers to was skipped"
     conditions = list(unit.whens)
-    if unit.node.policy.when and not when_is_per_item(unit.node):
+    if unit.node.policy.when:
         conditions.append(unit.node.policy.when)
     for condition in conditions:
         if not evaluate(condition, _condition_values(engine, body, unit, frame, key)):
@@ -92,14 +92,6 @@ def _condition_values(engine: Engine, body: BodyRun, unit: Unit, frame: Frame, k
     uses = [use for use in unit.node.uses if use.field == "when"]
     uses += [use for group in body.groups_around(unit) for use in group.uses if use.field == "when"]
     return values_for(engine, frame, uses, key)
-
-
-def when_is_per_item(node: Node) -> bool:
-    """Return whether a node's `when` looks at the item, so that it skips items and not the whole."""
-    if not isinstance(node.repeat, Foreach):
-        return False
-    names = {node.repeat.as_name, "item", "index"}
-    return any(use.field == "when" and use.name in names for use in node.uses)
 
 
 def _take_cached(engine: Engine, node: Node, key: str, frame: Frame) -> bool:
@@ -155,7 +147,7 @@ async def _each(repeat: Foreach, body: BodyRun, node: Node, key: str, frame: Fra
             await pace.wait()
             names = {repeat.as_name: items[index], "item": items[index], "index": index}
             place = frame.inside(names, prefix=f"{item_key}/", scope=node.id)
-            more = await _run_item(body, node, item_key, place)
+            more = await run_once(body, node, item_key, place, run_inside)
             if more:
                 failures.extend(more)
                 stopped = True
@@ -197,23 +189,6 @@ def _items(engine: Engine, repeat: Foreach, node: Node, key: str, frame: Frame) 
         return value if isinstance(value, Sequence) else list(value)  # type: ignore[call-overload] # else it raises
     except TypeError:
         raise NodeError(f"`foreach: {repeat.items}` gives {type(value).__name__}, not a list") from None
-
-
-async def _run_item(body: BodyRun, node: Node, key: str, place: Frame) -> list[Failure]:
-    """Run one item; where its own `when` is false it is skipped, and its value is null."""
-    engine = body.engine
-    if when_is_per_item(node) and node.policy.when:
-        try:
-            wanted = evaluate(node.policy.when, field_values(engine, place, node, "when", key))
-        except FlowError as error:
-            return _failed(engine, node, key, error)
-        if not wanted:
-            definition = place.program.fingerprints.get(node.id, "")
-            engine.emit(
-                e.NodeSkipped(at=engine.now(), key=key, definition=definition, reason=f"when: {node.policy.when}")
-            )
-            return []
-    return await run_once(body, node, key, place, run_inside)
 
 
 class _Pace:
