@@ -13,7 +13,7 @@ import flownb
 from flownb.cli import commands
 from flownb.model.decision import Request
 from flownb.model.nodes import BUILTIN_KINDS, LATER_KINDS
-from flownb.model.policy import LATER_EXECUTORS
+from flownb.model.policy import LATER_EXECUTORS, ExecutorName
 from flownb.parse.keys import COMMON_KEYS, MARKERS, own_keys
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -113,7 +113,7 @@ def test_the_tables_list_what_this_version_has() -> None:
             if kind.TITLE in words_in(cell):
                 assert keys == own_keys(kind)
     properties: set[str] = set().union(*(words_in(row[1]) for row in rows_below("What there is")[11:]))
-    assert properties == (COMMON_KEYS | MARKERS) - {"type"} | {"main", "thread"}
+    assert properties == (COMMON_KEYS | MARKERS) - {"type"} | set(ExecutorName) - LATER_EXECUTORS
 
 
 def test_what_is_not_there_yet_is_named() -> None:

@@ -17,6 +17,7 @@ from flownb.api import plan
 from flownb.cli import run_command
 from flownb.model.decision import Request
 from flownb.model.events import AttemptFailed, Event, NodeCompleted, NodeFailed, NodeStarted
+from flownb.model.policy import LATER_EXECUTORS
 
 RunText = Callable[..., flownb.Run]
 SECRET = 'pä"ss\\word/<1>'
@@ -532,7 +533,7 @@ def test_nothing_starts_before_what_it_relies_on_is_written(run_text: RunText) -
 # What is not there yet is refused by name before anything runs.
 
 
-@pytest.mark.parametrize("executor", ["process", "dask"])
+@pytest.mark.parametrize("executor", sorted(LATER_EXECUTORS))
 @pytest.mark.parametrize("where", ["node", "defaults"])
 def test_an_executor_of_a_later_version_is_refused(executor: str, where: str) -> None:
     text = node("A", "1", f"executor: {executor}")
