@@ -188,7 +188,7 @@ class _Worker(threading.Thread):
 
     def _start(self) -> None:
         """See to it that the process is there: it is started for the first body, and when it died between two."""
-        if self._process is None or not self._process.is_alive():
+        if not self._is_ready():
             self._end()
             process, connection = _spawn(self.name)
             with self._lock:
@@ -197,6 +197,17 @@ class _Worker(threading.Thread):
                     self._kill()
         if self._killed:
             raise Stopped
+
+    def _is_ready(self) -> bool:
+        """Return whether there is a process that waits for a body; what threads of the last one said since is dropped."""
+        if self._process is None or self._connection is None:
+            return False
+        try:
+            while self._connection.poll(0):
+                self._connection.recv_bytes()
+        except (EOFError, OSError):
+            return False
+        return self._process.is_alive()
 
     def _exchange(self, data: bytes | None) -> bytes:
         """Send a body, if there is one, and return the next message."""

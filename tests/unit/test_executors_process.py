@@ -344,8 +344,23 @@ def test_a_process_that_died_between_two_bodies_is_replaced(executor: ProcessExe
     pid = go(executor, "import os\nos.getpid()")
     assert isinstance(pid, int)
     psutil.Process(pid).kill()
-    wait_for(lambda: not is_there(pid))
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # Until its last thread is gone; it is not reaped.
     assert go(executor, "1") == 1
+
+
+def test_what_a_thread_of_an_earlier_body_prints_is_not_shown_as_the_next_ones(
+    executor: ProcessExecutor, tmp_path: Path
+) -> None:
+    late = (
+        "import pathlib, threading, time\ndef late():\n    while not pathlib.Path(path, 'go').exists(): time.sleep(0.005)\n"
+        "    print('late')\n    pathlib.Path(path, 'said').touch()\nthreading.Thread(target=late).start()"
+    )
+    go(executor, late, path=str(tmp_path))
+    (tmp_path / "go").touch()
+    wait_for((tmp_path / "said").exists)
+    seen: list[Printed] = []
+    asyncio.run(executor.run(body("print('mine')"), seen.append))
+    assert seen == [Printed("stdout", "mine\n")]
 
 
 def test_closing_ends_all_processes(executor: ProcessExecutor) -> None:
@@ -385,6 +400,12 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, executor: Pro
         go(executor, "1")
     assert caught.value.message == "`executor: process` needs loky, which is not installed"
     assert caught.value.hint == "pip install 'flownb[process]', or set `executor: thread`"
+
+
+def test_nothing_of_the_extras_is_loaded_before_a_body_needs_it() -> None:
+    code = "import sys, flownb.api; print([name for name in ('loky', 'cloudpickle', 'distributed') if name in sys.modules])"
+    with process(code) as child:
+        assert line_of(child) == "[]"
 
 
 def test_a_body_as_bytes_gives_its_outcome_as_bytes() -> None:
