@@ -36,8 +36,8 @@ class Unit:
     """The conditions of the groups around it, from the outside in; its own is in its policy."""
     waits: list[int] = field(default_factory=list)
     """Places of the units that must be settled before it starts."""
-    refers: list[int] = field(default_factory=list)
-    """Those of `waits` that it refers to or needs: it is skipped where all of them were."""
+    refers: list[str] = field(default_factory=list)
+    """Ids of the nodes that it refers to or needs, in other bodies too: it is skipped where all of them were."""
     wave: int = 0
     """The length of its longest chain of waits, from 0."""
     is_implicit: bool = False
@@ -87,16 +87,28 @@ class Graph:
 
     def unused(self) -> list[str]:
         """Return the ids of the outermost nodes whose value no other node reads, in the document's order."""
+        outermost = self.bodies[TOP].units
+        reserved = (unit for name, unit in self.reserved.items() if self.home[name] == TOP)
         read = {
-            target
-            for node in walk(self.workflow.nodes)
+            holder
+            for unit in (*outermost, *reserved)
+            for node in (*walk((unit.node,)), *self.around.get(unit.node.id, ()))
             for use in node.uses
             if use.field != "needs"
-            for target in self.targets(use.name)
-            if target != node.id
+            for holder in map(self._outermost, self.targets(use.name))
+            if holder != unit.node.id
         }
-        holders = {self.unit_above(target, TOP) for target in read}
-        return [unit.node.id for unit in self.bodies[TOP].units if unit.node.id not in holders]
+        return [unit.node.id for unit in outermost if unit.node.id not in read]
+
+    def is_shared(self, fallback: str) -> bool:
+        """Return whether more than one node names a fallback, so that it may run once for each of them."""
+        return sum(node.policy.fallback == fallback for node in self.nodes.values()) > 1
+
+    def _outermost(self, node: str) -> str:
+        """Return the node of the outermost body that is `node` or holds it."""
+        while self.home[node] != TOP:
+            node = self.home[node]
+        return node
 
     def unit_above(self, node: str, owner: str) -> str | None:
         """Return the node of `owner`'s body that is `node` or holds it; None where it is elsewhere."""
@@ -241,17 +253,16 @@ def _groups_around(graph: Graph, body: Body) -> dict[str, list[Node]]:
 def _add_references(graph: Graph, body: Body, place: dict[str, int]) -> None:
     for unit in body.units:
         groups = graph.around.get(unit.node.id, [])
-        refers: dict[int, None] = {}
+        refers: dict[str, None] = {}
         waits: dict[int, None] = {}
         names_other = unit.node.policy.needs is not None or any(group.policy.needs is not None for group in groups)
         for target, for_failure in references(graph, unit.node, groups):
-            names_other = names_other or not for_failure
-            holder = graph.unit_above(target, body.owner)
-            if holder is None or holder not in place or place[holder] == unit.index:
-                continue
-            waits[place[holder]] = None
             if not for_failure:
-                refers[place[holder]] = None
+                names_other = True
+                refers[target] = None
+            holder = graph.unit_above(target, body.owner)
+            if holder is not None and holder in place and place[holder] != unit.index:
+                waits[place[holder]] = None
         unit.waits, unit.refers, unit.is_implicit = list(waits), list(refers), not names_other
 
 

@@ -140,8 +140,8 @@ async def _give_up(body: BodyRun, node: Node, key: str, frame: Frame, failures: 
     engine, policy = body.engine, node.policy
     if policy.fallback:
         unit = frame.program.graph.reserved[policy.fallback]
-        is_repeated = not key.endswith(node.id)
-        inside = frame.inside({"error": Record(failures[0].as_json())}, prefix=f"{key}/" if is_repeated else None)
+        is_one_of_many = not key.endswith(node.id) or frame.program.graph.is_shared(policy.fallback)
+        inside = frame.inside({"error": Record(failures[0].as_json())}, prefix=f"{key}/" if is_one_of_many else None)
         more = await body.run_apart(unit, inside)
         if not more:
             stand_in = inside.prefix + policy.fallback

@@ -12,6 +12,7 @@ from flownb.engine.results import Halted
 from flownb.expressions import evaluate
 from flownb.graph import Body, Unit
 from flownb.model.record import Record
+from flownb.model.state import NodeStatus
 
 if TYPE_CHECKING:
     from flownb.engine.engine import Engine
@@ -172,7 +173,7 @@ class BodyRun:
                     self.engine.is_stopping = True
             return None
         self._left -= 1
-        self._succeeded += 1
+        self._succeeded += self.engine.state.status_of(self.frame.prefix + unit.node.id) is NodeStatus.COMPLETED
         if self.enough is not None and self._succeeded == self.enough:
             self._is_stopped = True
             for task in self._tasks - {asyncio.current_task()}:

@@ -75,10 +75,8 @@ def _failed(engine: Engine, node: Node, key: str, error: Exception) -> list[Fail
 
 def _skip_reason(engine: Engine, body: BodyRun, unit: Unit, frame: Frame, key: str) -> str | None:
     """Return why a node is skipped; None: it is not (format.md, section 4.3)."""
-    if unit.refers:
-        keys = [frame.prefix + body.body.units[index].node.id for index in unit.refers]
-        if all(engine.state.status_of(other) is NodeStatus.SKIPPED for other in keys):
-            return "what it refers to was skipped"
+    if unit.refers and all(_was_skipped(engine, frame, target) for target in unit.refers):
+        return "what it refers to was skipped"
     conditions = list(unit.whens)
     if unit.node.policy.when:
         conditions.append(unit.node.policy.when)
@@ -86,6 +84,15 @@ def _skip_reason(engine: Engine, body: BodyRun, unit: Unit, frame: Frame, key: s
         if not evaluate(condition, _condition_values(engine, body, unit, frame, key)):
             return f"when: {condition}"
     return None
+
+
+def _was_skipped(engine: Engine, frame: Frame, node: str) -> bool:
+    """Return whether a node was skipped, by itself or with what holds it."""
+    home, key = frame.program.graph.home, frame.key_of(node)
+    while key not in engine.state.nodes and home[node] != TOP:
+        node = home[node]
+        key = frame.key_of(node)
+    return engine.state.status_of(key) is NodeStatus.SKIPPED
 
 
 def _condition_values(engine: Engine, body: BodyRun, unit: Unit, frame: Frame, key: str) -> Mapping[str, object]:

@@ -635,3 +635,36 @@ def test_a_notebook_is_validated_cell_by_cell(tmp_path: Path) -> None:
     path = tmp_path / "nb.ipynb"
     path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}), encoding="utf-8")
     assert [(problem.code, problem.span.line) for problem in flownb.validate(path)] == [("unknown-name", 5)]
+
+
+# What containers and shared fallbacks do to these rules.
+
+
+def test_a_node_in_a_container_is_skipped_with_the_node_outside_that_it_refers_to(tmp_path: Path) -> None:
+    text = node("s", "1", "when: false", "needs: []") + node("k", "2", "needs: []")
+    text += "## Each\n\n- foreach: [1]\n\n" + node("i", "s", level=3) + node("j", "k", level=3)
+    made = run(text, tmp_path)
+    assert (made.nodes["each[0]/i"].status, made["each"]) == ("skipped", [2])
+
+
+def test_a_node_is_skipped_with_a_node_of_a_container_that_was_skipped(tmp_path: Path) -> None:
+    text = "## Both\n\n- type: parallel\n- when: false\n\n" + node("i", level=3) + node("j", level=3)
+    assert run(text + node("after", "i"), tmp_path).nodes["after"].status == "skipped"
+
+
+@pytest.mark.parametrize("first", ["when: false", "continue_on_error: true"])
+def test_any_waits_for_one_that_succeeded(tmp_path: Path, first: str) -> None:
+    text = "## Any\n\n- type: parallel\n- wait: any\n\n" + node("i", "1 / 0", first, level=3)
+    text += node("j", "import asyncio\nawait asyncio.sleep(0.05)\n7", level=3)
+    assert run(text, tmp_path)["any"] == {"i": None, "j": 7}
+
+
+def test_a_fallback_of_two_nodes_runs_for_each_with_its_own_error(tmp_path: Path) -> None:
+    text = node("a", "1 / 0", "fallback: f") + node("b", "a; {}[1]", "fallback: f")
+    made = run(text + node("f", "{{ error.node }} {{ error.type }}", runtime="text") + node("c", "[a, b]"), tmp_path)
+    assert made["c"] == ["a ZeroDivisionError", "b KeyError"]
+
+
+def test_a_container_whose_own_nodes_use_each_other_is_still_an_output(tmp_path: Path) -> None:
+    text = "## Each\n\n- foreach: [1, 2]\n\n" + node("i", "item", level=3) + node("j", "i * 10", level=3)
+    assert run(text, tmp_path).outputs == {"each": [10, 20]}
