@@ -88,7 +88,7 @@ class Cards:
         if card is not None:
             self._lines[key] = decision_line(card.question, decision)
             self._draw()
-            card.widget.close()
+            _close(card.widget)
 
     def _close(self) -> None:
         for key in list(self._open):
@@ -128,6 +128,13 @@ class Cards:
 
 def _later(card: Card, now: datetime) -> Callable[[], None]:
     return lambda: card.tick(now)
+
+
+def _close(widget: Any) -> None:  # Any: ipywidgets has no types
+    """Let go of a widget and all that is in it."""
+    for child in getattr(widget, "children", ()):
+        _close(child)
+    widget.close()
 
 
 def _nobody(_key: str, decision: Decision) -> Decision:

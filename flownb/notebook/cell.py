@@ -138,7 +138,7 @@ def _begin(shell: Any, main: MainThread, prepared: Prepared, who: Surface) -> tu
         streams.close()
         if cards is not None:
             cards.finish()
-        view.finish()
+        view.finish(f"{type(session.error).__name__}: {session.error}" if session.error else "")
         main.wake()
 
     session.when_finished(finished)

@@ -82,13 +82,13 @@ class View:
         self._publisher, self._state, self._total_of = publisher, state, total_of
         self._lock = threading.Lock()
         self._paint_lock = threading.RLock()
-        self._bell = threading.Event()
+        self._bell, self._over = threading.Event(), threading.Event()
         self._jobs: deque[Callable[[], None]] = deque()
         self._board = Board(state)
         self._shown = Shown(redact)
         self._main, self._late = Slot(publisher), Slot(publisher)
-        self._drawn = ""
-        self._is_late = self._is_final = self._is_over = False
+        self._drawn = self._problem = ""
+        self._is_late = self._is_final = False
         # In the cell's context: what a thread publishes stands below the cell, whatever other messages come.
         self._thread = threading.Thread(target=copy_context().run, args=(self._work,), name="flownb-view", daemon=True)
 
@@ -126,9 +126,14 @@ class View:
             self._is_late = True
             self._late.show(markdown(""))
 
-    def finish(self) -> None:
-        """Draw the finished log, and end. Returns at once."""
-        self._is_over = True
+    def finish(self, problem: str = "") -> None:
+        """Draw the finished log, and end. Returns at once.
+
+        Args:
+            problem: What broke the run itself off; empty: nothing did.
+        """
+        self._problem = problem
+        self._over.set()
         self._bell.set()
 
     def join(self) -> None:
@@ -152,10 +157,10 @@ class View:
         while not self._is_final:
             self._bell.wait(_TICK_S if self._board.ticks else None)
             self._bell.clear()
-            self._is_final = self._is_over
+            self._is_final = self._over.is_set()
             self._paint()
-            if not self._is_over:
-                threading.Event().wait(PAUSE_S)
+            if not self._is_final:
+                self._over.wait(PAUSE_S)
 
     def _paint(self) -> None:
         with self._paint_lock:
@@ -170,7 +175,8 @@ class View:
     def _text(self) -> str:
         with self._lock:
             if self._is_final:
-                return final_text(self._state, self._shown.folded())
+                broken = f"**The run broke off:** {inert(self._problem)}\n\n" if self._problem else ""
+                return broken + final_text(self._state, self._shown.folded())
             table = self._board.draw(datetime.now(UTC), self._total_of)
             running = {line.key for line in self._board.lines.values() if line.status is NodeStatus.RUNNING}
             return f"{table}\n\n{self._shown.tail(running)}"

@@ -21,7 +21,7 @@ ASK = "# Asks\n## Ask\n- default: {default}\n```checkpoint\nGo on?\n```\n## Afte
 def executed(folder: Path, cells: list[str], monkeypatch: pytest.MonkeyPatch) -> Any:
     """Execute a notebook as `jupyter execute` does, and return it."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    code = [
+    code: list[dict[str, object]] = [
         {"cell_type": "code", "id": str(at), "metadata": {}, "execution_count": None, "outputs": [], "source": cell}
         for at, cell in enumerate(cells)
     ]

@@ -1,0 +1,263 @@
+"""What the magics do: imported when the first of them is used, so that loading the extension costs nothing."""
+
+from __future__ import annotations
+
+import getpass
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from IPython.core.magic_arguments import MagicArgumentParser
+from IPython.display import Markdown, display
+
+from flownb import api
+from flownb.errors import Diagnostic, FlowError, FlowInputError, FlowSyntaxError
+from flownb.handle import Run
+from flownb.host import Prepared
+from flownb.model.decision import Decision, Question, Via
+from flownb.model.workflow import Workflow
+from flownb.notebook.arguments import find_file, parse_line, read_inputs
+from flownb.notebook.card import person, said
+from flownb.notebook.cell import Live, Waiting, conduct
+from flownb.notebook.listing import RunList, plan_text, resume_text, values_text
+from flownb.notebook.main_thread import MainThread
+from flownb.notebook.origin import Surface, notebook_path, state_folder, surface
+from flownb.notebook.publishing import DisplayCapture, NotebookPython
+from flownb.notebook.transform import keeping_lines
+from flownb.parse.workflow import diagnose
+from flownb.preparing import Around
+from flownb.preparing import load as load_document
+from flownb.render.problems import render_problems
+from flownb.resuming import ResumePlan
+from flownb.runtimes.registry import Registry, load_registry
+from flownb.store.files import write_atomically
+from flownb.store.paths import find_run
+from flownb.terminal import read_yaml
+
+_FIRST_LINE: Final = 2
+"""The body's first line, as people count: `%%flow` is line 1."""
+Parser = MagicArgumentParser
+"""A magic's own parser; every command takes it with the line behind the magic's name."""
+
+
+class Commands:
+    """flownb's commands in one shell. Each may raise a FlowError, which is all that a cell shows of what went wrong."""
+
+    def __init__(self, shell: Any, settings: Any) -> None:  # Any: kernels and terminals differ; traitlets has no types
+        """Belong to a shell, until `close`.
+
+        Args:
+            shell: IPython's shell.
+            settings: Has `state_dir`, as `%config Flow` sets it.
+        """
+        self.shell, self._settings = shell, settings
+        self.live: dict[str, Live] = {}
+        """Run id → a run that this kernel began and shows."""
+        self._capture = DisplayCapture(shell.display_pub)
+        self._main = MainThread(getattr(shell, "kernel", None))
+        self._transform = keeping_lines(shell.transform_cell)
+        self._registry: Registry | None = None
+        self._told: set[Path] = set()
+        self._shown_in: dict[str, int] = {}
+        shell.display_formatter.ipython_display_formatter.for_type(Run, self.display_run)
+
+    def close(self) -> None:
+        """Give the shell back what was changed in it."""
+        self._capture.remove()
+        self.shell.display_formatter.ipython_display_formatter.pop(Run, None)
+
+    # Running.
+
+    def run_cell(self, parser: Parser, line: str, cell: str) -> Run | None:
+        """Run the workflow in a cell; None where only its plan is shown."""
+        options = parse_line(parser, line, self.shell.user_ns)
+        text = cell.removesuffix("\n")
+        workflow = self._parse(text)
+        if options.save:
+            self._save(options.save, cell)
+        return self._run(workflow, options, self._around(self.shell.user_ns))
+
+    def run_file(self, parser: Parser, line: str) -> Run | None:
+        """Run a workflow from a file; None where only its plan is shown."""
+        options = parse_line(parser, line, self.shell.user_ns)
+        workflow = self._load(options.file)
+        if options.save:
+            self._save(options.save, workflow.text)
+        return self._run(workflow, options, replace(self._around({}), folder=None))
+
+    def resume(self, parser: Parser, line: str) -> Run:
+        """Go on with a run, by its stored text."""
+        options = parse_line(parser, line, self.shell.user_ns)
+        self._check_free(options)
+        around = self._around(self.shell.user_ns)
+        try:
+            prepared, plan = api.take_up(options.run_id, around, {}, from_node=options.start, as_was=True)
+        except FlowSyntaxError as error:
+            raise _with_carets(error.problems, find_run(around.state_dir or Path(), options.run_id).source) from None
+        return self._conduct(prepared, plan, options)
+
+    # Looking and answering.
+
+    def runs(self, parser: Parser, line: str) -> RunList:
+        """Return the runs that are kept, newest first."""
+        options = parse_line(parser, line, self.shell.user_ns)
+        return RunList(api.runs(options.workflow, self._state_dir()))
+
+    def show(self, parser: Parser, line: str) -> Run:
+        """Show a run; one that goes on here below the cell that runs now, with its buttons."""
+        options = parse_line(parser, line, self.shell.user_ns)
+        paths = find_run(self._state_dir(), options.run_id)
+        live = self.live.get(paths.run_id)
+        if live is not None and live.run.session is not None and not live.run.session.is_finished:
+            live.move_here()
+            run = live.run
+        else:
+            run = live.run if live is not None else api.show(str(paths), self._state_dir())
+            display(Markdown(f"{run.log}\n{values_text(run)}"))
+        self._shown_in[run.id] = self._cell()
+        return run
+
+    def decide(self, parser: Parser, line: str) -> None:
+        """Answer a question of a run, wherever it goes on."""
+        options = parse_line(parser, line, self.shell.user_ns)
+        root = self._state_dir()
+        question = api.show(options.run_id, root).state.questions.get(options.node)
+        value = _submitted(question, " ".join(options.text))
+        mine = Decision(action=options.action, input=value, by=person(), at=datetime.now(UTC), via=Via.NOTEBOOK)
+        standing = api.decide(options.run_id, options.node, mine, root)
+        print(f"{options.node}: {said(standing)}")  # noqa: T201 A cell's output.
+
+    def graph(self, parser: Parser, line: str) -> None:
+        """Show the plan of a workflow in a file."""
+        options = parse_line(parser, line, self.shell.user_ns)
+        self._show_plan(self._load(options.file))
+
+    def display_run(self, run: Run) -> None:
+        """Show a run as its log, unless the cell that runs now shows it already; what IPython calls for a cell's value."""
+        if self._shown_in.get(run.id) != self._cell():
+            display(Markdown(run.log))
+
+    # How.
+
+    def _run(self, workflow: Workflow, options: Any, around: Around) -> Run | None:  # Any: argparse's
+        inputs = read_inputs(options.input, self.shell.user_ns)
+        if options.dry_run:
+            self._show_plan(workflow)
+            return None
+        self._check_free(options)
+        prepared, plan = api.start(workflow, inputs, around, options.run_id)
+        return self._conduct(prepared, plan, options)
+
+    def _conduct(self, prepared: Prepared, plan: ResumePlan | None, options: Any) -> Run:  # Any: argparse's
+        self._tell_folder()
+        if plan is not None:
+            display(Markdown(resume_text(plan, prepared.paths.run_id)))
+
+        def began(begun: Live | Run) -> None:
+            run = begun.run if isinstance(begun, Live) else begun
+            if isinstance(begun, Live):
+                self.live[run.id] = begun
+                self._shown_in[run.id] = self._cell()
+            if options.out:
+                self.shell.user_ns[options.out] = run
+
+        return conduct(self.shell, self._main, prepared, _waiting(options), began)
+
+    def _parse(self, text: str) -> Workflow:
+        workflow, problems = diagnose(
+            text,
+            source=f"In[{self._cell()}]",
+            first_line=_FIRST_LINE,
+            kinds=self._kinds().kinds,
+            variables=self.shell.user_ns,
+            transform=self._transform,
+        )
+        drawn = render_problems(problems, text, _FIRST_LINE)
+        if workflow is None:
+            raise FlowSyntaxError(problems, drawn)
+        if drawn:
+            print(drawn)  # noqa: T201 A cell's output.
+        return workflow
+
+    def _load(self, name: str) -> Workflow:
+        folder = notebook_path(self.shell)
+        path = find_file(name, folder.parent if folder else None)
+        try:
+            return load_document(path, self._around({}))
+        except FlowSyntaxError as error:
+            raise _with_carets(error.problems, path) from None
+
+    def _show_plan(self, workflow: Workflow) -> None:
+        display(Markdown(plan_text(workflow.name, api.plan(workflow))))
+
+    def _save(self, name: str, text: str) -> None:
+        path = Path(name).expanduser()
+        if not name.endswith(".flow.md"):
+            raise FlowInputError(
+                f"--save {name}: the file's name must end in .flow.md", f"as in: --save {path.stem}.flow.md"
+            )
+        write_atomically(path, (text.removesuffix("\n") + "\n").encode("utf-8"))
+        print(f"Saved as {path}.")  # noqa: T201 A cell's output.
+
+    def _around(self, variables: dict[str, object]) -> Around:
+        notebook = notebook_path(self.shell)
+        return Around(
+            state_dir=self._state_dir(),
+            folder=notebook.parent if notebook else Path.cwd(),
+            ask_secret=None if surface(self.shell) is Surface.NOBODY else _ask_secret,
+            variables=variables,
+            registry=self._kinds(),
+            transform=self._transform,
+        )
+
+    def _kinds(self) -> Registry:
+        if self._registry is None:
+            shell = self.shell
+            registry = load_registry()
+            for problem in registry.problems:
+                print(f"flownb: {problem}")  # noqa: T201 A cell's output.
+            self._registry = registry.using({"python": NotebookPython(self._transform, {"get_ipython": lambda: shell})})
+        return self._registry
+
+    def _state_dir(self) -> Path:
+        return state_folder(self.shell, self._settings.state_dir or None)
+
+    def _tell_folder(self) -> None:
+        folder = self._state_dir()
+        if folder not in self._told:
+            self._told.add(folder)
+            print(f"Runs are kept in {folder}")  # noqa: T201 A cell's output.
+
+    def _cell(self) -> int:
+        """Return the number of the cell that runs now; `execution_count` is the next one's from IPython 9.18 on."""
+        return max(1, len(self.shell.history_manager.input_hist_parsed) - 1)
+
+    def _check_free(self, options: Any) -> None:  # Any: argparse's
+        """Raise, before anything is written, where the run could not begin."""
+        _waiting(options)
+        if self._main.is_taken:
+            raise FlowError("a run already waits in this kernel", "start a run after the other one, not inside it")
+
+
+def _ask_secret(name: str) -> str:
+    return getpass.getpass(f"secret {name}: ")
+
+
+def _waiting(options: Any) -> Waiting:  # Any: argparse's
+    if options.wait and options.no_wait:
+        raise FlowInputError("--wait and --no-wait cannot both hold", "leave one out")
+    return Waiting.TO_THE_END if options.wait else Waiting.NOT if options.no_wait else Waiting.UNTIL_ASKED
+
+
+def _submitted(question: Question | None, text: str) -> Any:  # Any: whatever YAML holds
+    if not text:
+        return None
+    return text if question is not None and question.input == "text" else read_yaml(text, "TEXT")
+
+
+def _with_carets(problems: list[Diagnostic], path: Path) -> FlowSyntaxError:
+    """Return the error with its problems drawn; of a notebook they are listed."""
+    if path.name.endswith(".md") and path.is_file():
+        return FlowSyntaxError(problems, render_problems(problems, path.read_text(encoding="utf-8")))
+    return FlowSyntaxError(problems)
