@@ -213,6 +213,62 @@ def test_two_open_questions_are_two_cards(k: Kernel) -> None:
     assert "**Status:** completed" in log_of(k, cell)
 
 
+def test_a_second_question_gets_its_card_when_the_cell_has_long_ended(k: Kernel) -> None:
+    source = "## One\n```checkpoint\nFirst?\n```\n## Two\n```checkpoint\nSecond?\n```\n"
+    cell = asked(k, f"%%flow\n{source}")
+    k.click("Approve")
+    k.wait_until(lambda: any("Second?" in str(w.state.get("outputs")) for w in k.shown()), "the second card")
+    k.click("Reject")
+    assert "**Status:** rejected" in log_of(k, cell)
+    cell.wait_for("**One** · ✔\ufe0e approved by")
+    cell.wait_for("**Two** · ✖\ufe0e rejected by")
+
+
+def test_a_run_that_goes_on_alone_runs_its_bodies_between_the_cells(k: Kernel) -> None:
+    source = "## Ask\n```checkpoint\nGo?\n```\n## After\n```python\nimport threading\nthreading.current_thread() is threading.main_thread()\n```\n"
+    cell = asked(k, f"%%flow -o run\n{source}")
+    busy = k.start("import time\nprint('busy', flush=True)\ntime.sleep(0.3)\nprint(run.nodes['after'].status)")
+    busy.wait_for("busy")
+    assert k.run("%flow_decide {run.id} ask approve").ok
+    assert "pending" in busy.finish().stdout
+    assert "**Status:** completed" in log_of(k, cell)
+    assert k.value("run['after']") == "True"
+
+
+def test_a_body_that_runs_between_cells_can_be_interrupted(k: Kernel) -> None:
+    source = "## Ask\n```checkpoint\nGo?\n```\n## After\n```python\nprint('begun')\nwhile True: pass\n```\n"
+    cell = asked(k, f"%%flow -o run\n{source}")
+    k.click("Approve")
+    cell.wait_for("begun")
+    k.interrupt()
+    assert "**Status:** cancelled" in log_of(k, cell)
+    assert k.value("1 + 1") == "2"
+
+
+def test_a_run_that_breaks_off_says_so_where_it_stands(k: Kernel, home: Path) -> None:
+    cell = asked(k, f"%%flow -o run\n{ASK}")
+    k.run(
+        "import errno\ndef full(*a, **b): raise OSError(errno.ENOSPC, 'No space left on device')\nrun.session._journal.append = full"
+    )
+    k.click("Approve")
+    cell.wait_for("**The run broke off:** OSError")
+    waited = k.run("run.wait()")
+    assert waited.done
+
+
+def test_secrets_are_hidden_in_everything_that_is_shown(k: Kernel) -> None:
+    k.run("import os; os.environ['NEWS_TOKEN'] = 'hush-hush-42'")
+    source = "---\nsecrets: [NEWS_TOKEN]\n---\n## Say\n```python\nfrom IPython.display import display, HTML\n"
+    source += "print(secrets.NEWS_TOKEN)\ndisplay(HTML(secrets.NEWS_TOKEN))\nsecrets.NEWS_TOKEN\n```\n"
+    source += "## Ask\n- show: [say]\n```checkpoint\nUse {{ say }}?\n```\n"
+    cell = asked(k, f"%%flow\n{source}")
+    k.click("Approve")
+    log_of(k, cell)
+    everything = str([output.data for output in cell.outputs]) + str([w.state for w in k.widgets.values()])
+    assert "•••" in everything
+    assert "hush-hush-42" not in everything
+
+
 def test_flow_decide_answers_what_a_cell_asks(k: Kernel) -> None:
     cell = asked(k, f"%%flow -o run\n{ASK}")
     decided = k.run("%flow_decide {run.id} ask approve")
