@@ -40,7 +40,10 @@ class RunLock:
                 "wait until it ends, or stop it there",
             ) from None
         except OSError as error:
-            raise FlowStateError(f"cannot lock run '{paths.run_id}' ({paths.lock}): {error}") from error
+            raise FlowStateError(
+                f"cannot lock run '{paths.run_id}' ({paths.lock}): {error}",
+                "make its folder writable, or copy it to one",
+            ) from error
         with suppress(OSError):  # On a full disk the run is held all the same, only not by name.
             self._path.write_text(f"{os.getpid()} {os.uname().nodename}\n", encoding="utf-8")
 

@@ -14,14 +14,14 @@ from typing import Final
 from flownb.errors import FlowInputError, FlowStateError
 from flownb.store.files import Sync, sync_folder
 
-LETTERS: Final = "abcdefghijkmnpqrstuvwxyz23456789"
-"""What the end of a run's id is made of: nothing that looks like something else."""
+LETTERS: Final = "23456789abcdefghijkmnpqrstuvwxyz"
+"""What the end of a run's id is made of, as it sorts: nothing that looks like something else."""
 
 LAST: Final = "last"
 """What a person says for the newest run."""
 
 _BY_HAND: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_MADE: Final = re.compile(r"(\d{8}T\d{6})-[a-z0-9]{4}")
+_MADE: Final = re.compile(r"(\d{8}T\d{6}-[a-z0-9]{2})[a-z0-9]{2}")
 _SHOWN: Final = 5
 _IGNORED: Final = """\
 # Written by flownb: what only a resume needs stays out of git; the runs' states and texts may go in.
@@ -86,11 +86,20 @@ class RunPaths:
 def new_run_id(now: datetime, choose: Callable[[str], str]) -> str:
     """Return a run id that sorts by time, as `20261123T101502-k7qd`.
 
+    Two of the four letters say when in its second the run started, so that the newest is known where cells follow
+    each other quickly; two are chosen.
+
     Args:
         now: When the run starts; aware.
         choose: Picks one of a text's characters, as `random.choice`.
     """
-    return f"{now.astimezone(UTC):%Y%m%dT%H%M%S}-" + "".join(choose(LETTERS) for _ in range(4))
+    return _moment(now) + "".join(choose(LETTERS) for _ in range(2))
+
+
+def _moment(at: datetime) -> str:
+    """Return a moment to the millisecond, as a run's id begins."""
+    high, low = divmod(at.microsecond * len(LETTERS) ** 2 // 1_000_000, len(LETTERS))
+    return f"{at.astimezone(UTC):%Y%m%dT%H%M%S}-{LETTERS[high]}{LETTERS[low]}"
 
 
 def check_run_id(text: str) -> None:
@@ -136,7 +145,10 @@ def create_run(root: Path, workflow: str, run_id: str, sync: Sync = os.fsync) ->
         for folder in (paths.folder, paths.folder.parent, root):
             sync_folder(folder, sync)
     except OSError as error:
-        raise FlowStateError(f"cannot make the run's folder {paths.folder}: {error}") from error
+        raise FlowStateError(
+            f"cannot make the run's folder {paths.folder}: {error}",
+            "name a folder that can be written: --state DIR, or the variable FLOWNB_STATE_DIR",
+        ) from error
     return paths
 
 
@@ -193,7 +205,7 @@ def _begun(folder: Path, run_id: str) -> str:
         return made[1]
     path = folder / run_id
     path = path if path.exists() else folder / f"{run_id}.json"
-    return f"{datetime.fromtimestamp(path.stat().st_mtime, UTC):%Y%m%dT%H%M%S}"
+    return _moment(datetime.fromtimestamp(path.stat().st_mtime, UTC))
 
 
 def find_run(root: Path, text: str, workflow: str | None = None) -> RunPaths:

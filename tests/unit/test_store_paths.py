@@ -32,9 +32,18 @@ def test_a_run_id_is_the_start_in_utc_and_four_letters() -> None:
     assert re.fullmatch(r"20261123T101502-[a-z2-9]{4}", new_run_id(here, secrets.choice))
 
 
-def test_the_letters_of_a_run_id_are_chosen_one_by_one() -> None:
-    letters = iter("k7qd")
-    assert new_run_id(AT, lambda _: next(letters)) == "20261123T101502-k7qd"
+def test_the_last_letters_of_a_run_id_are_chosen_one_by_one() -> None:
+    letters = iter("qd")
+    assert new_run_id(AT, lambda _: next(letters)).endswith("qd")
+
+
+@pytest.mark.parametrize("chosen", ["2", "z"])
+def test_run_ids_of_one_second_sort_by_time(chosen: str) -> None:
+    second = AT.replace(microsecond=0)
+    moments = [second + timedelta(milliseconds=milliseconds) for milliseconds in (0, 1, 30, 31, 500, 998, 999, 1000)]
+    other = "z" if chosen == "2" else "2"
+    made = [new_run_id(at, lambda _, turn=index: (chosen, other)[turn % 2]) for index, at in enumerate(moments)]
+    assert sorted(made) == made
 
 
 @pytest.mark.parametrize("text", ["a", "20261123T101502-k7qd", "2.0_rc-1", "x" * 64])
