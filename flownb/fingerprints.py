@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from flownb.graph import TOP, Graph, Unit, references
 from flownb.model.nodes import BodyKind, Container, FlowNode, Foreach, Leaf, Loop, Node
+from flownb.model.workflow import Workflow
 
 _NOT_MEANT: Final = {"id", "heading", "span", "spans", "uses", "policy", "repeat", "children", "default", "on_reject"}
 """Fields that say where a node stands or how it is run, not what it makes."""
@@ -74,8 +75,13 @@ def _definition(graph: Graph, node: Node) -> dict[str, JsonValue]:
     if isinstance(node, Leaf):
         record["body"] = plain_python(node.body) if node.BODY is BodyKind.PYTHON else node.body
     if isinstance(node, FlowNode) and node.id in graph.workflow.subflows:
-        record["flow"] = definition_of(graph.workflow.subflows[node.id].text)
+        record["flow"] = _whole_text(graph.workflow.subflows[node.id])
     return record
+
+
+def _whole_text(workflow: Workflow) -> JsonValue:
+    """Return what stands for a workflow's text with those of its sub-flows, and theirs; they form no circle."""
+    return [definition_of(workflow.text), *(_whole_text(workflow.subflows[name]) for name in sorted(workflow.subflows))]
 
 
 def _inputs_read(node: Node, inputs: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from flownb.errors import FlowStateError
 from flownb.graph import TOP, Graph
-from flownb.model.nodes import FlowNode
-from flownb.model.state import SETTLED, RunState, node_id
+from flownb.model.nodes import Container, FlowNode, Loop, Node, walk
+from flownb.model.state import RunState, node_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,9 @@ def plan_resume(graph: Graph, fingerprints: Mapping[str, str], state: RunState, 
     """
     if start is not None and start not in graph.positions:
         raise FlowStateError(f"there is no node `{start}` to start from", f"the nodes are: {', '.join(graph.nodes)}")
-    restarted = {
-        node for node, position in graph.positions.items() if start is not None and position >= graph.positions[start]
-    }
-    forget = tuple(key for key in state.nodes if _is_void(graph, fingerprints, state, key, restarted))
+    seeds = {node for node in graph.nodes if start is not None and graph.positions[node] >= graph.positions[start]}
+    spread = _spread(graph, seeds | _stood_in_for(graph, fingerprints, state, seeds))
+    forget = tuple(key for key in state.nodes if _is_void(graph, fingerprints, state, key, spread))
     gone = set(forget)
     reuse, again, first = [], [], []
     for unit in graph.bodies[TOP].units:
@@ -55,20 +54,64 @@ def plan_resume(graph: Graph, fingerprints: Mapping[str, str], state: RunState, 
         node = state.nodes.get(key)
         if node is None:
             first.append(key)
-        elif key not in gone and node.status in SETTLED and node.reusable:
+        elif key not in gone and node.is_settled and node.reusable:
             reuse.append(key)
         else:
             again.append(key)
     return ResumePlan(tuple(reuse), tuple(again), tuple(first), forget)
 
 
-def _is_void(graph: Graph, fingerprints: Mapping[str, str], state: RunState, key: str, restarted: set[str]) -> bool:
+def _stood_in_for(graph: Graph, fingerprints: Mapping[str, str], state: RunState, seeds: set[str]) -> set[str]:
+    """Return the nodes whose value is that of a fallback that is run again or was changed."""
+    changed = seeds | {
+        node_id(key)
+        for key, node in state.nodes.items()
+        if node.definition and node_id(key) in graph.reserved and node.definition != fingerprints[node_id(key)]
+    }
+    return {node_id(key) for key, node in state.nodes.items() if node.fallback in changed} & graph.nodes.keys()
+
+
+def _spread(graph: Graph, seeds: set[str]) -> dict[str, bool]:
+    """Return every node whose value may change when the seeds run again: id → whether all in it runs again too.
+
+    A container around such a node only gathers anew, but the rounds of a loop follow from each other.
+    """
+    users: dict[str, list[Node]] = {}
+    for body in graph.bodies.values():
+        for unit in body.units:
+            for target in unit.refers:
+                users.setdefault(target, []).append(unit.node)
+    marked: dict[str, bool] = {}
+    stack = [(seed, True) for seed in seeds]
+    while stack:
+        name, whole = stack.pop()
+        if marked.get(name, False) or (name in marked and not whole):
+            continue
+        marked[name] = whole
+        node, home = graph.nodes[name], graph.home[name]
+        if whole and isinstance(node, Container):
+            stack += [(inner.id, True) for inner in walk(node.children) if inner.id in graph.nodes]
+        if home != TOP:
+            stack.append((home, isinstance(graph.nodes[home].repeat, Loop)))
+        for user in users.get(name, ()):
+            stack.append((user.id, not isinstance(user, Container) or name in _read_by(graph, user)))
+    return marked
+
+
+def _read_by(graph: Graph, node: Node) -> set[str]:
+    """Return the nodes that a container itself refers to, besides what is in it."""
+    return {target for use in node.uses for target in graph.targets(use.name)}
+
+
+def _is_void(
+    graph: Graph, fingerprints: Mapping[str, str], state: RunState, key: str, spread: Mapping[str, bool]
+) -> bool:
     """Return whether what is known of a key no longer counts."""
     walked = ""
     for part in key.split("/"):
         walked = f"{walked}/{part}" if walked else part
         name = node_id(part)
-        if name not in graph.nodes or name in restarted:
+        if name not in graph.nodes or spread.get(name, False) or (walked == key and name in spread):
             return True
         if isinstance(graph.nodes[name], FlowNode):
             break  # The sub-flow's text is part of its caller's fingerprint.

@@ -222,7 +222,7 @@ class Engine:
             return False
         if node.status is NodeStatus.COMPLETED:
             return node.reusable or key in self.values
-        return node.status is NodeStatus.SKIPPED
+        return node.is_settled
 
     def mark_cancelled(self, key: str) -> None:
         """Say that a node was stopped, where it was under way."""

@@ -39,7 +39,7 @@ class NodeStatus(StrEnum):
 
 
 SETTLED: Final = frozenset({NodeStatus.COMPLETED, NodeStatus.SKIPPED})
-"""Statuses that a resume does not touch."""
+"""Statuses that a resume never touches."""
 
 
 def stamp(moment: datetime | None) -> str | None:
@@ -80,6 +80,11 @@ class NodeState:
     """Its fingerprint when it was begun."""
     count: int | None = None
     """How many items or rounds it had; None: it has none."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether a resume does not touch it: it is done, or failed and the run went on."""
+        return self.status in SETTLED or (self.status is NodeStatus.FAILED and self.continued)
 
     @property
     def duration_s(self) -> float | None:
@@ -170,14 +175,13 @@ def _run_resumed(state: RunState, event: e.RunResumed) -> None:
         state.questions.pop(key, None)
         state.decisions.pop(key, None)
     for key, node in state.nodes.items():
-        if node.status not in SETTLED:
+        if not node.is_settled:
             fresh = node.status in (NodeStatus.FAILED, NodeStatus.CANCELLED)
             state.nodes[key] = replace(
                 node,
                 status=NodeStatus.PENDING,
                 failed_attempts=0 if fresh else node.failed_attempts,
                 error=None,
-                continued=False,
                 finished_at=None,
             )
 

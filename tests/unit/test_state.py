@@ -177,13 +177,16 @@ def test_a_resume_keeps_what_is_settled_and_begins_the_rest_again() -> None:
         completed("done", 1),
         e.NodeSkipped(at=later(2), key="skipped"),
         attempt_failed("failed"),
-        e.NodeFailed(at=later(2), key="failed", failure=WHY, continued=True),
+        e.NodeFailed(at=later(2), key="failed", failure=WHY),
+        begun("passed over"),
+        e.NodeFailed(at=later(2), key="passed over", failure=WHY, continued=True),
         e.NodeCancelled(at=later(2), key="stopped"),
         attempt_failed("torn"),
     ]
     before, state = fold(history), fold([*history, resumed()])
     assert state.nodes["done"] == before.nodes["done"]
     assert state.nodes["skipped"] == before.nodes["skipped"]
+    assert state.nodes["passed over"] == before.nodes["passed over"]
     for key in ("failed", "stopped", "torn"):
         node = state.nodes[key]
         assert (node.status, node.error, node.finished_at, node.continued) == (NodeStatus.PENDING, None, None, False)

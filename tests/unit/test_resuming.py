@@ -1,0 +1,98 @@
+"""What a resume runs again (format.md, section 4.6), seen by what each node notes when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import flownb
+
+
+class Flow:
+    """A document whose nodes note that they ran, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.notes = folder, folder / "notes"
+
+    def node(self, name: str, value: str, *properties: str, level: int = 2) -> str:
+        """Return a python node's section; it notes its name."""
+        listed = "".join(f"- {item}\n" for item in properties)
+        note = f"with open({str(self.notes)!r}, 'a') as notes: notes.write('{name} ')"
+        return f"{'#' * level} {name}\n\n{listed}\n```python\n{note}\n{value}\n```\n\n"
+
+    def run(self, text: str, run_id: str | None = None) -> flownb.Run:
+        """Run a text, in a run of its own or in one that exists."""
+        return flownb.run(flownb.parse(text), state_dir=self.folder / "state", run_id=run_id)
+
+    def resume(self, made: flownb.Run, from_node: str | None = None) -> flownb.Run:
+        """Resume a run by its stored text."""
+        return flownb.resume(made.id, state_dir=self.folder / "state", from_node=from_node)
+
+    def ran(self) -> str:
+        """Return the nodes that ran since this was asked last."""
+        text = self.notes.read_text()
+        self.notes.write_text("")
+        return text.strip()
+
+
+@pytest.fixture
+def flow(tmp_path: Path) -> Flow:
+    """Return a document in an empty folder."""
+    return Flow(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "head, again",
+    [
+        ("foreach: [1, 2]", "j j after"),
+        ("type: parallel", "j after"),
+        ("until: round == 1", "i j i j after"),
+    ],
+)
+def test_from_a_node_in_a_container_runs_that_node(flow: Flow, head: str, again: str) -> None:
+    inside = flow.node("i", "1", level=3) + flow.node("j", "2", level=3)
+    made = flow.run(f"## Box\n\n- {head}\n\n{inside}" + flow.node("after", "box"))
+    flow.ran()
+    assert flow.resume(made, "j").status == "completed"
+    assert flow.ran() == again
+
+
+def test_from_a_node_runs_what_depends_on_it_above_too(flow: Flow) -> None:
+    made = flow.run(flow.node("a", "1") + flow.node("b", "late") + flow.node("late", "3"))
+    flow.ran()
+    flow.resume(made, "late")
+    assert flow.ran() == "late b"
+
+
+def test_a_failure_that_the_run_went_on_after_stands_in_a_resume(flow: Flow) -> None:
+    now = flow.folder / "now"
+    text = flow.node("a", f"open({str(now)!r}).close()\n5", "continue_on_error: true") + flow.node("b", "a")
+    made = flow.run(text + flow.node("c", f"open({str(now)!r}).close()\nb"))
+    flow.ran()
+    now.touch()
+    made = flow.resume(made)
+    assert (made.status, made["a"], made["b"], flow.ran()) == ("completed", None, None, "c")
+
+
+def test_a_node_runs_again_when_the_fallback_that_stood_in_for_it_was_edited(flow: Flow) -> None:
+    text = flow.node("a", "1 / 0", "fallback: f") + flow.node("f", "2") + flow.node("b", "a") + flow.node("c", "1 / 0")
+    made = flow.run(text)
+    flow.ran()
+    made = flow.run(text.replace("\n2\n", "\n3\n"), made.id)
+    assert (flow.ran(), made["b"]) == ("a f b c", 3)
+
+
+def test_an_edit_in_a_sub_flow_of_a_sub_flow_runs_it_again(flow: Flow) -> None:
+    def write(inner: str, last: str) -> Path:
+        for name, text in (
+            ("inner", flow.node("i", inner)),
+            ("middle", "## In {#into}\n\n- type: flow\n- path: inner.flow.md\n"),
+            ("outer", "## Mid\n\n- type: flow\n- path: middle.flow.md\n\n" + flow.node("last", last)),
+        ):
+            (flow.folder / f"{name}.flow.md").write_text(text)
+        return flow.folder / "outer.flow.md"
+
+    made = flownb.run(write("1", "1 / 0"), state_dir=flow.folder / "state")
+    made = flownb.run(write("2", "mid"), state_dir=flow.folder / "state", run_id=made.id)
+    assert made["last"] == {"into": {"i": 2}}
