@@ -15,6 +15,8 @@ from flownb.runtimes.base import Printed
 
 MOST_CHARACTERS: Final = 20_000
 """Most characters kept of what a node printed: the end of it."""
+MOST_PRINTED: Final = 100_000
+"""Most characters kept of what all nodes printed: the first nodes' stay."""
 MOST_DISPLAYS: Final = 20
 """Most displays kept of a node."""
 LIVE_LINES: Final = 6
@@ -117,9 +119,14 @@ class Shown:
 
     def folded(self) -> str:
         """Return all that was printed, folded a node, as Markdown in which nothing is active."""
-        parts = []
-        for key, tape in self._tapes.items():
+        parts: list[str] = []
+        left = MOST_PRINTED
+        for at, (key, tape) in enumerate(self._tapes.items()):
             text = tape.text
+            left -= len(text)
+            if left < 0 < at:
+                parts.append(f"… and {len(self._tapes) - at:,} more nodes printed.")
+                break
             if text:
                 count = text.count("\n") + 1
                 lines = f"{count:,} line" + "s" * (count != 1)

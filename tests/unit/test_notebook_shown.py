@@ -7,7 +7,7 @@ import pytest
 from flownb.executors.capture import capture_into
 from flownb.notebook.publishing import BUNDLE, Display, DisplayCapture
 from flownb.notebook.safe_html import display_html, safe_html
-from flownb.notebook.shown import MOST_CHARACTERS, MOST_DISPLAYS, Shown
+from flownb.notebook.shown import MOST_CHARACTERS, MOST_DISPLAYS, MOST_PRINTED, Shown
 from flownb.runtimes.base import Printed
 
 
@@ -40,6 +40,13 @@ def test_long_output_is_folded_shut_and_its_beginning_left_out() -> None:
     assert "the beginning is left out" in folded
     assert "line 19999\n" in folded
     assert len(folded) < MOST_CHARACTERS + 500
+
+
+def test_many_nodes_that_print_much_do_not_fill_the_notebook() -> None:
+    made = shown(*((f"n{number}", text("x" * 400 + "\n")) for number in range(1000)))
+    folded = made.folded()
+    assert len(folded) < 1.5 * MOST_PRINTED
+    assert folded.endswith("… and 750 more nodes printed.")
 
 
 def test_printed_data_stays_inside_its_fence() -> None:
