@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -26,6 +27,7 @@ from flownb.parse.workflow import diagnose, parse_workflow
 from flownb.planning import plan_nodes
 from flownb.preparing import STATE_FOLDER, Around, load, prepare_new, prepare_resume, read_text
 from flownb.resuming import ResumePlan
+from flownb.runtimes.base import Printed
 from flownb.store import decisions
 from flownb.store.journal import load_state
 from flownb.store.paths import RunPaths, find_run, list_runs
@@ -144,7 +146,7 @@ async def run_async(
     around = Around(state_dir=_path(state_dir))
     prepared = start(load(workflow), inputs or {}, around, run_id)[0]
     loop = asyncio.get_running_loop()
-    hooks = Hooks(decide=decide, watch=_watcher(listen))
+    hooks = Hooks(decide=decide, watch=_watcher(listen), printed=_printer())
 
     def post(call: Callable[[], None]) -> None:
         loop.call_soon_threadsafe(call)
@@ -332,7 +334,7 @@ class _Stop:
 
 
 def _serve_api(prepared: Prepared, decide: Decide | None, on_error: OnError | None, listen: Listen | None) -> Run:
-    return _ended(serve(prepared, Hooks(decide=decide, watch=_watcher(listen))), on_error)
+    return _ended(serve(prepared, Hooks(decide=decide, watch=_watcher(listen), printed=_printer())), on_error)
 
 
 def _ended(made: Run, on_error: OnError | None) -> Run:
@@ -347,6 +349,18 @@ def _ended(made: Run, on_error: OnError | None) -> Run:
         except Exception:  # noqa: BLE001 a stranger's function; its error never replaces the run's own
             traceback.print_exc()
     return made
+
+
+def _printer() -> Callable[[str, Printed], None]:
+    """Return what shows a node's output where the program's own goes, without secrets."""
+    streams = {"stdout": sys.stdout, "stderr": sys.stderr}  # As they are before bodies are captured.
+
+    def show(_key: str, printed: Printed) -> None:
+        stream = streams.get(printed.mime)
+        if stream is not None:
+            stream.write(str(printed.data))
+
+    return show
 
 
 def _watcher(listen: Listen | None) -> Callable[[Event, RunState], None]:

@@ -552,6 +552,31 @@ def test_a_node_that_says_once_is_not_repeated_without_asking(tmp_path: Path) ->
     assert (done.status, done["b"], (tmp_path / "sent").read_text()) == ("completed", "id-7", "x")
 
 
+@pytest.mark.parametrize("edited", [True, False], ids=["edited above", "from above"])
+def test_what_was_done_once_is_not_repeated_because_of_what_is_above_it(tmp_path: Path, *, edited: bool) -> None:
+    document, state = tmp_path / "m.flow.md", tmp_path / "state"
+    text = node("src", "1") + node("mail", counting(tmp_path / "sent", "['id-7', src]"), "once: true")
+    document.write_text(text + node("b", "assert mail == 0"))
+    made = flownb.run(document, state_dir=state)
+    document.write_text((text.replace("\n1\n", "\n2\n") if edited else text) + node("b", "mail"))
+    start = None if edited else "src"
+    waiting = flownb.resume(made.id, state_dir=state, from_node=start)
+    assert (waiting.status, (tmp_path / "sent").read_text()) == ("waiting", "x")
+    assert "`mail` has run before" in waiting.state.questions["mail"].text
+    done = flownb.resume(made.id, state_dir=state, decide=lambda _request: Decision(action="happened"))
+    assert (done["b"], (tmp_path / "sent").read_text()) == (["id-7", 1], "x")
+
+
+@pytest.mark.parametrize("answer", ["again", "fail"])
+def test_an_answer_about_a_node_with_once_holds_for_one_repetition(tmp_path: Path, answer: str) -> None:
+    made = run(node("mail", counting(tmp_path / "sent", "1 / 0"), "once: true"), tmp_path / "state")
+    again = flownb.resume(made.id, state_dir=tmp_path / "state", decide=lambda _request: Decision(action=answer))
+    sent = "xx" if answer == "again" else "x"
+    assert (again.status, (tmp_path / "sent").read_text()) == ("failed", sent)
+    waiting = flownb.resume(made.id, state_dir=tmp_path / "state")
+    assert (waiting.status, (tmp_path / "sent").read_text()) == ("waiting", sent)
+
+
 def test_a_cached_value_is_used_again_by_a_later_run(tmp_path: Path) -> None:
     text = "---\nname: c\ninputs: {x: {type: int, default: 1}}\n---\n" + node(
         "a", counting(tmp_path / "a", "inputs.x * n"), "cache: true"
@@ -613,6 +638,16 @@ def test_an_input_that_held_a_secret_must_be_given_again(tmp_path: Path, monkeyp
         flownb.resume(made.id, state_dir=tmp_path)
     again = flownb.resume(made.id, state_dir=tmp_path, inputs={"header": "Bearer x s3cr3t-t0ken"})
     assert again.status == "completed"
+
+
+def test_what_bodies_print_is_shown_without_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("API_TOKEN", "s3cr3t-t0ken")
+    text = "---\nsecrets: [API_TOKEN]\n---\n" + node("a", "print('token', secrets.API_TOKEN)")
+    run(text + node("b", "echo from bash; echo oh >&2", runtime="bash"), tmp_path)
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("token •••\nfrom bash\n", "oh\n")
 
 
 def test_a_notebook_is_validated_cell_by_cell(tmp_path: Path) -> None:
