@@ -168,7 +168,7 @@ def prepare_resume(
         bound = bind_inputs(workflow, known | dict(inputs))
         program = _program(workflow, bound, around)
         plan = plan_resume(program.graph, program.fingerprints, state, start)
-        withdraw(paths, plan.forget)
+        withdraw(paths, (*plan.forget, *state.used_up))
         write_atomically(paths.source, workflow.text.encode("utf-8"))
         resumed = e.RunResumed(
             at=utc_now(),

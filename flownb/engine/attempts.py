@@ -40,8 +40,13 @@ async def run_once(body: BodyRun, node: Node, key: str, frame: Frame, work: Work
     if engine.is_done(key):
         return []
     try:
-        if node.policy.once and key in engine.state.nodes and engine.state.nodes[key].attempts:
-            made = await ask_again(body, node, key)
+        known = engine.state.nodes.get(key)
+        if node.policy.once and (key in engine.state.former or (known is not None and known.attempts)):
+            try:
+                made = await ask_again(body, node, key)
+            except RejectedError as error:
+                attempts = known.attempts if known else 1
+                return await _give_up(body, node, key, frame, _failures(engine, error, node, key, attempts))
             if made is not None:
                 engine.complete(key, made)
                 return []

@@ -80,10 +80,11 @@ async def ask_again(body: BodyRun, node: Node, key: str) -> Made | None:
         RejectedError: The person lets it fail.
     """
     engine = body.engine
+    before = "has run before" if key in engine.state.former else "was under way when the run stopped"
     question = engine.state.questions.get(key) or Question(
         key=key,
         heading=node.heading,
-        text=f"`{key}` was under way when the run stopped, and says `once: true`. Did it happen?",
+        text=f"`{key}` {before}, and says `once: true`. Did it happen?",
         input="any",
         default=DefaultAction.REJECT,
         asked_at=engine.now(),
@@ -92,11 +93,11 @@ async def ask_again(body: BodyRun, node: Node, key: str) -> Made | None:
     decision = await _decision(engine, question, body.frame.program.fingerprints.get(node.id, ""), {})
     match decision.action:
         case Action.HAPPENED:
-            return Made(decision.input)
+            return Made(engine.state.former.get(key) if decision.input is None else decision.input)
         case Action.AGAIN:
             return None
         case _:
-            raise RejectedError(f"`{key}` was under way when the run stopped; {decision.by} let it fail")
+            raise RejectedError(f"`{key}` {before}; {decision.by} let it fail")
 
 
 async def _decision(engine: Engine, question: Question, definition: str, shown: Mapping[str, object]) -> Decision:

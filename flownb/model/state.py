@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from flownb.errors import Failure
 from flownb.model import events as e
-from flownb.model.decision import Decision, Question
+from flownb.model.decision import Action, Decision, Question
 from flownb.model.events import Event, PlannedNode, RunStatus, gathered
 
 SCHEMA: Final = 1
@@ -134,6 +134,8 @@ class RunState:
     """What it returned."""
     failures: list[Failure] = field(default_factory=list)
     """Everything that made it fail, the first first."""
+    former: dict[str, JsonValue] = field(default_factory=dict)
+    """Key → what it made before a resume ran it again: with `once` it is asked about."""
 
     @property
     def duration_s(self) -> float | None:
@@ -144,6 +146,15 @@ class RunState:
     def open_questions(self) -> list[Question]:
         """What waits for an answer."""
         return [question for key, question in self.questions.items() if key not in self.decisions]
+
+    @property
+    def used_up(self) -> list[str]:
+        """Keys of nodes whose answer to `once` held for what is over: a resume asks again."""
+        return [
+            key
+            for key, decision in self.decisions.items()
+            if decision.action in (Action.AGAIN, Action.FAIL) and key in self.nodes and not self.nodes[key].is_settled
+        ]
 
     def status_of(self, key: str) -> NodeStatus:
         """Return a node's status; `pending` for one that never began."""
@@ -170,8 +181,12 @@ def _run_resumed(state: RunState, event: e.RunResumed) -> None:
     state.status, state.finished_at = RunStatus.RUNNING, None
     state.inputs, state.definition = event.inputs, event.definition
     state.failures, state.outputs = [], {}
+    for key in state.used_up:
+        del state.questions[key], state.decisions[key]
     for key in event.forget:
-        state.nodes.pop(key, None)
+        known = state.nodes.pop(key, None)
+        if known is not None and known.attempts:
+            state.former[key] = known.output
         state.questions.pop(key, None)
         state.decisions.pop(key, None)
     for key, node in state.nodes.items():
