@@ -132,6 +132,8 @@ def _text(error: BaseException) -> str:
 
 def _stand_in(sent: SentError) -> BaseException:
     """Return an error with the class names and the text of one that cannot be made here: `retry` and the log go by those."""
+    if sent.parts:
+        return BaseExceptionGroup(str(sent.carried["message"]), [receive_error(part) for part in sent.parts])
     text = sent.text
     kind = _builtin(sent.kinds[-1][1])
     for module, name in reversed(sent.kinds[:-1]):
@@ -145,9 +147,7 @@ def _stand_in(sent: SentError) -> BaseException:
 
 def _builtin(name: str) -> type[BaseException]:
     kind = getattr(builtins, name, None)
-    if isinstance(kind, type) and issubclass(kind, BaseException) and not issubclass(kind, BaseExceptionGroup):
-        return kind
-    return Exception
+    return kind if isinstance(kind, type) and issubclass(kind, BaseException) else Exception
 
 
 def _frames(error: BaseException) -> tuple[_Frame, ...]:

@@ -194,15 +194,16 @@ def test_an_error_comes_back_with_its_type_and_the_lines_of_the_cell(executor: P
 
 def test_what_led_to_an_error_comes_back_too(executor: ProcessExecutor) -> None:
     source = (
+        "try:\n    int('x')\nexcept ValueError as error:\n    part = error\n"
         "try:\n    try:\n        1 / 0\n    except ZeroDivisionError:\n        [][1]\nexcept IndexError as error:\n"
-        "    raise ExceptionGroup('both', [ValueError('v')]) from error"
+        "    raise ExceptionGroup('both', [part]) from error"
     )
     with pytest.raises(ExceptionGroup) as there:
         go(executor, source)
     with pytest.raises(ExceptionGroup) as here:
         body(source)()
     assert person_frames(there.value) == person_frames(here.value)
-    assert person_frames(there.value).count("Traceback") == 3
+    assert person_frames(there.value).count("Traceback") == 4
 
 
 def test_an_error_that_cannot_be_pickled_keeps_its_name_text_bases_and_status(executor: ProcessExecutor) -> None:
@@ -369,6 +370,21 @@ def test_closing_ends_all_processes(executor: ProcessExecutor) -> None:
     executor.close()
     executor.close()
     wait_for(lambda: not is_there(pid))
+    assert go(executor, "import os\nos.getpid()") != pid
+
+
+def test_closing_kills_bodies_that_still_run(executor: ProcessExecutor) -> None:
+    seen: list[Printed] = []
+
+    async def scenario() -> None:
+        source = "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)"
+        task = asyncio.create_task(executor.run(body(source), seen.append))
+        await until(lambda: seen)
+        executor.close()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(scenario())
+    wait_for(lambda: not is_there(int(str(seen[0].data))))
 
 
 def test_a_process_that_nobody_needs_ends() -> None:
