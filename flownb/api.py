@@ -18,7 +18,7 @@ from flownb.fingerprints import fingerprints
 from flownb.graph import build_graph
 from flownb.handle import Run
 from flownb.host import Hooks, Prepared, Session
-from flownb.model.decision import Decision, Request, check_answer
+from flownb.model.decision import Decision, Request
 from flownb.model.events import Event, PlannedNode, RunStatus
 from flownb.model.state import RunState
 from flownb.model.workflow import Workflow
@@ -232,20 +232,12 @@ def decide(run_id: str, node: str, decision: Decision, state_dir: str | Path | N
         state_dir: The state folder; None: `.flownb` in the working directory.
 
     Raises:
-        FlowStateError: There is no such run or question, or somebody has decided before; the message says who.
+        FlowStateError: There is no such run or question, its time is over, or somebody has decided before; it says who.
         FlowInputError: It is no answer to the question.
     """
     paths = find_run(_root(state_dir), run_id)
-    state = load_state(paths)
-    question = state.questions.get(node)
-    if question is None:
-        waiting = ", ".join(f"`{item.key}`" for item in state.open_questions) or "nothing"
-        raise FlowStateError(f"run {paths.run_id} does not ask `{node}`", f"it waits for: {waiting}")
-    if node in state.decisions:
-        raise too_late(node, state.decisions[node])
-    checked = check_answer(question, decision)
-    standing = decisions.offer(paths, node, checked)
-    if standing != checked:
+    standing = decisions.answer(paths, load_state(paths), node, decision)
+    if (standing.at, standing.by, standing.via) != (decision.at, decision.by, decision.via):
         raise too_late(node, standing)
     return standing
 

@@ -23,7 +23,7 @@ from flownb.errors import (
     Severity,
 )
 from flownb.host import utc_now
-from flownb.model.decision import Action, Decision, Via
+from flownb.model.decision import Action, Decision, Via, user_name
 from flownb.model.events import PlannedNode, RunStatus
 from flownb.model.nodes import walk
 from flownb.model.state import stamp
@@ -35,7 +35,7 @@ from flownb.render.inert import visible
 from flownb.render.log import describe_decision, seconds
 from flownb.render.problems import problems_json
 from flownb.store.paths import RunPaths, find_run
-from flownb.terminal import ask_secret, can_answer, read_yaml, user_name
+from flownb.terminal import ask_secret, can_answer, read_yaml
 
 USAGE: Final = 2
 """Exit code: bad usage, an invalid workflow, inputs or secrets."""

@@ -79,6 +79,7 @@ class FlowError(Exception):
     - `FlowSyntaxError`: the text is no workflow; lists every problem
     - `FlowInputError`: inputs or secrets are missing, unknown or of the wrong type
     - `FlowStateError`: a stored run cannot be found, read, locked or resumed
+      - `NoSuchNodeError`: a run has no node of that name
     - `FlowRunError`: a run failed, was rejected or was cancelled
     - `NodeError`: a node's attempt failed, for a reason that flownb itself found
       - `CommandError`: a command ended with another code than 0
@@ -130,6 +131,10 @@ class FlowInputError(FlowError):
 
 class FlowStateError(FlowError):
     """A stored run cannot be found, read, locked or resumed."""
+
+
+class NoSuchNodeError(FlowStateError, KeyError):
+    """A run has no node of that name."""
 
 
 class FlowRunError(FlowError):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 from collections.abc import Generator, Mapping
 from types import MappingProxyType
+from typing import Final
 
 from pydantic import JsonValue
 
-from flownb.errors import Failure, FlowRunError, FlowStateError
+from flownb.errors import Failure, FlowRunError, FlowStateError, NoSuchNodeError
 from flownb.host import Session, utc_now
-from flownb.model.decision import Action, Decision, Via
+from flownb.model.decision import Action, Decision, Via, user_name
 from flownb.model.events import RunStatus
 from flownb.model.nodes import CheckpointNode
 from flownb.model.record import Record
@@ -18,7 +20,10 @@ from flownb.model.state import NodeState, NodeStatus, RunState, state_json
 from flownb.render.diagram import mermaid
 from flownb.render.log import render_log
 from flownb.store import decisions
+from flownb.store.journal import load_state
 from flownb.store.paths import RunPaths
+
+_SHOWN: Final = 10
 
 
 class Run:
@@ -98,10 +103,13 @@ class Run:
         """Return a node's value as a Python object.
 
         Raises:
-            KeyError: There is no such node.
+            NoSuchNodeError: There is no such node; it is a `KeyError` too.
             FlowStateError: It has no value (yet), or one that could not be kept after its process ended.
         """
-        node = self.nodes[key]
+        node = self.nodes.get(key)
+        if node is None:
+            near = difflib.get_close_matches(key, self.nodes, n=3) or list(self.nodes)[:_SHOWN]
+            raise NoSuchNodeError(f"run {self.id} has no node `{key}`", f"there is {', '.join(near) or 'none'}")
         if node.status not in (NodeStatus.COMPLETED, NodeStatus.SKIPPED) and not node.continued:
             raise FlowStateError(f"node `{key}` of run {self.id} has no value: it is {node.status}")
         if self.session is not None:
@@ -168,11 +176,13 @@ class Run:
 
         Raises:
             FlowInputError: It is no answer to the question.
+            FlowStateError: The run does not ask there, or the time to answer is over.
         """
-        decision = Decision(action=action, input=value, by=by, at=utc_now(), via=Via.API)
-        if self.session is not None:
+        decision = Decision(action=action, input=value, by=by or user_name(), at=utc_now(), via=Via.API)
+        if self.session is not None and not self.session.is_finished:
+            decisions.asked(self.state, node)
             return self.session.decide(node, decision)
-        return decisions.offer(self.paths, node, decision)
+        return decisions.answer(self.paths, load_state(self.paths), node, decision)
 
     def cancel(self) -> None:
         """Stop the run. It ends as `cancelled` and can be resumed; returns at once."""
@@ -206,7 +216,8 @@ def run_error(run: Run) -> FlowRunError:
             last = [(key, decision) for key, decision in run.decisions.items() if decision.action == Action.REJECT]
             key, decision = last[-1] if last else ("", None)
             who = (decision.by or "nobody; the default was taken") if decision else "nobody"
-            return FlowRunError(f"run {run.id} was rejected at `{key}` by {who}", "to ask again: flownb resume --from")
+            hint = f"to ask again: %flow_resume {run.id} --from {key or 'NODE'}"
+            return FlowRunError(f"run {run.id} was rejected at `{key}` by {who}", hint)
         case RunStatus.CANCELLED:
             return FlowRunError(f"run {run.id} was cancelled", f"to go on: %flow_resume {run.id}")
         case _:

@@ -20,7 +20,7 @@ from rich.markdown import Markdown
 from rich.text import Text
 
 from flownb.errors import FlowError
-from flownb.model.decision import Action, Decision, Question, Request, Via, check_answer
+from flownb.model.decision import Action, Decision, Question, Request, Via, check_answer, user_name
 from flownb.parse.source import Problems
 from flownb.parse.yaml_values import YamlError, load_yaml
 from flownb.render.inert import cut, one_line, visible
@@ -226,14 +226,6 @@ def _interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before if before is not None else signal.SIG_DFL)
-
-
-def user_name() -> str:
-    """Return who sits at the terminal: the login name, else the number of the user."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return f"user {os.getuid()}"
 
 
 def _decision(action: str, answer: JsonValue) -> Decision:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -113,6 +115,14 @@ class Request:
     def text(self) -> str:
         """The question, in Markdown."""
         return self.question.text
+
+
+def user_name() -> str:
+    """Return who sits here: the login name, else the number of the user."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"user {os.getuid()}"
 
 
 def check_answer(question: Question, decision: Decision) -> Decision:

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from flownb.errors import FlowStateError
-from flownb.model.decision import Decision
-from flownb.model.state import decision_json
+from flownb.model.decision import Decision, Question, check_answer
+from flownb.model.state import RunState, decision_json
 from flownb.secrets import Redactor
 from flownb.store.files import Sync, sync_folder, write_beside
 from flownb.store.paths import RunPaths
@@ -27,6 +27,48 @@ _LONGEST: Final = 200
 
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 """How file systems say that they know no hard links."""
+
+
+def answer(paths: RunPaths, state: RunState, key: str, decision: Decision) -> Decision:
+    """Answer an open question of a run that is not this process's own.
+
+    Args:
+        paths: The run.
+        state: What its journal says.
+        key: The node's key.
+        decision: The answer, with its `at` set.
+
+    Returns:
+        The answer that stands: the one given, or another that came first.
+
+    Raises:
+        FlowStateError: There is no such question, its time is over, or the answer cannot be written.
+        FlowInputError: It is no answer to the question.
+    """
+    question = asked(state, key)
+    earlier = state.decisions.get(key) or stored(paths, key)
+    if earlier is not None:
+        return earlier
+    checked = check_answer(question, decision)
+    if question.deadline is not None and decision.at is not None and decision.at >= question.deadline:
+        raise FlowStateError(
+            f"`{key}` could be answered until {question.deadline:%Y-%m-%d %H:%M:%S} UTC: {question.default} holds",
+            f"to ask again: flownb resume {state.run_id} --from {key}",
+        )
+    return offer(paths, key, checked)
+
+
+def asked(state: RunState, key: str) -> Question:
+    """Return what a run asks, or asked, at a node.
+
+    Raises:
+        FlowStateError: It does not ask there; the message says where it does.
+    """
+    question = state.questions.get(key)
+    if question is None:
+        waiting = ", ".join(f"`{item.key}`" for item in state.open_questions) or "nothing"
+        raise FlowStateError(f"run {state.run_id} does not ask `{key}`", f"it waits for: {waiting}")
+    return question
 
 
 def offer(

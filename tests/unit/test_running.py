@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import socket
@@ -144,8 +145,26 @@ def test_a_reject_stops_the_run(run_text: RunText) -> None:
     assert run.status == "rejected"
     assert traces() == []
     assert [run.nodes[key].status for key in ("between", "second", "end")] == ["pending"] * 3
-    with pytest.raises(flownb.FlowRunError, match="rejected at `first` by ana"):
+    with pytest.raises(flownb.FlowRunError, match="rejected at `first` by ana") as caught:
         run.raise_for_status()
+    assert caught.value.hint == f"to ask again: %flow_resume {run.id} --from first"
+
+
+def test_a_node_that_is_not_there_is_an_error_that_names_those_near(run_text: RunText) -> None:
+    run = run_text(TWO_QUESTIONS, decide=reject)
+    with pytest.raises(KeyError) as caught:
+        _ = run["secnd"]
+    assert isinstance(caught.value, flownb.FlowError)
+    assert str(caught.value) == f"run {run.id} has no node `secnd`\nhint: there is second"
+
+
+def test_a_run_takes_answers_only_where_it_asks(run_text: RunText) -> None:
+    run = run_text(TWO_QUESTIONS, decide=lambda _request: None)
+    with pytest.raises(flownb.FlowStateError, match="does not ask `second`"):
+        run.decide("second")
+    with pytest.raises(flownb.FlowInputError, match="cannot be answered with 'maybe'"):
+        run.decide("first", "maybe")
+    assert run.decide("first").by == getpass.getuser()
 
 
 @pytest.mark.parametrize("on_reject, status, end", [("continue", "completed", ["end"]), ("fail", "failed", [])])

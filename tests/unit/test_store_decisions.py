@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from flownb.errors import FlowStateError
-from flownb.model.decision import Decision
+from flownb.model import events as e
+from flownb.model.decision import Decision, Question
+from flownb.model.state import RunState
 from flownb.secrets import Redactor
-from flownb.store.decisions import offer, stored, withdraw
+from flownb.store.decisions import answer, offer, stored, withdraw
+from flownb.store.journal import fold
 from flownb.store.paths import RunPaths, create_run
-from tests.runs import AT, line_of, names_in, process
+from tests.runs import AT, later, line_of, make_run, names_in, process, started
 
 YES = Decision(action="approve", by="ana", at=AT, via="notebook")
 NO = Decision(action="reject", by="bob", at=AT, via="command")
@@ -223,3 +226,35 @@ def test_an_answer_that_cannot_be_withdrawn_is_an_error(paths: RunPaths) -> None
     offer(paths, "review", YES)
     with pytest.raises(FlowStateError, match=r"cannot move decisions aside .*the disk is gone"):
         withdraw(paths, ["review"], sync=broken)
+
+
+def question(key: str = "review", **fields: object) -> Question:
+    return Question.model_validate({"key": key, "heading": key, "text": "Go on?", "asked_at": AT, **fields})
+
+
+def waiting(*questions: Question) -> RunState:
+    return fold([started(), *(e.Asked(at=AT, question=item) for item in questions)])
+
+
+def test_an_answer_after_its_time_is_refused_and_the_default_holds(state_dir: Path) -> None:
+    paths = make_run(state_dir)
+    state = waiting(question(deadline=later(5)))
+    with pytest.raises(FlowStateError, match="until 2026-11-23 10:15:07 UTC: reject holds"):
+        answer(paths, state, "review", Decision(action="approve", at=later(5)))
+    assert stored(paths, "review") is None
+    in_time = Decision(action="approve", at=later(4.9))
+    assert answer(paths, state, "review", in_time) == in_time
+
+
+def test_only_what_is_asked_can_be_answered(state_dir: Path) -> None:
+    with pytest.raises(FlowStateError, match="does not ask `publish`") as caught:
+        answer(make_run(state_dir), waiting(question()), "publish", Decision(action="approve", at=AT))
+    assert caught.value.hint == "it waits for: `review`"
+
+
+def test_what_was_answered_before_stands_also_when_its_time_is_over(state_dir: Path) -> None:
+    paths = make_run(state_dir)
+    first = Decision(action="approve", by="ana", at=AT)
+    offer(paths, "review", first)
+    late = Decision(action="reject", by="bo", at=later(9))
+    assert answer(paths, waiting(question(deadline=later(5))), "review", late) == first

@@ -14,9 +14,9 @@ from pydantic import JsonValue
 from rich.console import Console
 
 from flownb.errors import FlowError
-from flownb.model.decision import Action, Decision, Question, Request, Via
+from flownb.model.decision import Action, Decision, Question, Request, Via, user_name
 from flownb.model.nodes import DefaultAction
-from flownb.terminal import TerminalAsker, read_yaml, user_name
+from flownb.terminal import TerminalAsker, read_yaml
 
 ASKED = datetime(2026, 11, 23, 10, 15, tzinfo=UTC)
 
