@@ -26,6 +26,8 @@ Client = Any
 ADDRESS: Final = "FLOWNB_DASK"
 """The environment variable with a scheduler's address, as `tcp://127.0.0.1:8786`."""
 _CONNECT: Final = "10s"
+_ANSWERS_S: Final = 5.0
+"""Seconds within which a Client's loop must answer."""
 _LARGE: Final = 1 << 20
 """Bytes above which a body goes to a worker and not through the scheduler."""
 
@@ -109,11 +111,7 @@ class DaskExecutor:
 
         with suppress(ValueError):
             client = distributed.get_client()
-            if client.asynchronous:
-                raise NodeError(
-                    "the current Dask Client is asynchronous: its loop is the notebook's, which waits for this run",
-                    "make it with `Client(...)`, without `asynchronous=True`",
-                )
+            _check_answers(client)
             return client
         address = os.environ.get(ADDRESS)
         if not address:
@@ -131,6 +129,17 @@ class DaskExecutor:
             return self._own
 
 
+def _check_answers(client: Client) -> None:
+    """Raise where a Client would wait for a loop that waits for this run: the notebook's own, while a cell runs."""
+    answered = threading.Event()
+    client.loop.add_callback(answered.set)
+    if not answered.wait(_ANSWERS_S):
+        raise NodeError(
+            f"the current Dask Client's event loop did not answer within {_ANSWERS_S:g} s",
+            "with `asynchronous=True` it is the notebook's own, which waits for this run: make the Client without that",
+        )
+
+
 class _Task:
     """One body on the cluster. Stops it there (Interrupts)."""
 
@@ -139,6 +148,7 @@ class _Task:
         self._client: Client | None = None
         self._future: Any = None  # A distributed.Future.
         self._stopped = False
+        self._ended = False
 
     def result(self, client: Client, data: bytes) -> tuple[list[Printed], bytes]:
         """Submit a body and wait for what it showed and its outcome."""
@@ -158,6 +168,7 @@ class _Task:
             hint = "its workers need flownb, and what the body imports, as here"
             raise NodeError(f"Dask did not carry out the body: {type(error).__name__}: {error}", hint) from error
         finally:
+            self._ended = True
             with suppress(Exception):  # The cluster may be gone, and the mark with it.
                 begun.clear()
         return shown, outcome
@@ -177,10 +188,13 @@ class _Task:
 
         assert self._client is not None, "it was submitted"
         with suppress(Exception):  # The cluster may be gone, and the body with it.
-            Event(self.key, client=self._client).set()  # It begins no more, where it has not begun.
+            begun = Event(self.key, client=self._client)
+            begun.set()  # It begins no more, where it has not begun.
             found = self._client.run(stop_here, self.key, on_error="ignore")
             if True not in found.values():
                 self._future.cancel()
+            if self._ended:  # Perhaps before it was marked here.
+                begun.clear()
 
 
 # On a worker.

@@ -7,19 +7,23 @@ import logging
 import os
 import sqlite3
 import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import psutil
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, Event, LocalCluster
 
 import flownb
 from flownb.errors import NodeError
+from flownb.executors import dask
 from flownb.executors.dask import ADDRESS, DaskExecutor
-from flownb.model.events import AttemptFailed, Event
+from flownb.executors.parcel import pack_body
+from flownb.model import events as e
 from flownb.parse import mismatch
 from flownb.runtimes.base import Printed
 from flownb.runtimes.frames import person_frames, person_place
@@ -62,6 +66,11 @@ def nobody(_: Printed) -> None:
 
 def go(executor: DaskExecutor, source: str, **values: object) -> object:
     return asyncio.run(executor.run(body(source, **values), nobody))
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    while not condition():
+        time.sleep(0.005)
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -173,6 +182,8 @@ def test_cancelling_stops_a_body_on_its_worker(executor: DaskExecutor, tmp_path:
 def test_a_body_that_had_to_wait_for_a_worker_never_begins_when_it_was_cancelled(
     executor: DaskExecutor, tmp_path: Path
 ) -> None:
+    seen: list[Printed] = []
+
     async def scenario() -> None:
         long = "while not os.path.exists(go): time.sleep(0.005)"
         busy = [
@@ -180,7 +191,7 @@ def test_a_body_that_had_to_wait_for_a_worker_never_begins_when_it_was_cancelled
             for _ in range(4)
         ]
         await until(lambda: len(lines_of(tmp_path / "busy")) == 4)
-        waiting = asyncio.create_task(executor.run(body(noting(tmp_path / "began", "1")), nobody))
+        waiting = asyncio.create_task(executor.run(body(noting(tmp_path / "began", "1")), seen.append))
         await asyncio.sleep(0.2)
         assert await ended(waiting)
         (tmp_path / "go").touch()
@@ -188,6 +199,17 @@ def test_a_body_that_had_to_wait_for_a_worker_never_begins_when_it_was_cancelled
 
     asyncio.run(scenario())
     go(executor, "1")
+    assert lines_of(tmp_path / "began") == []
+    assert seen == []  # Nothing of a body that could not be stopped.
+
+
+def test_a_body_that_a_worker_takes_after_it_was_stopped_does_not_begin(client: Client, tmp_path: Path) -> None:
+    task = dask._Task()
+    task._client, task._future = client, client.submit(int, pure=False)
+    task._stop_there()
+    parcel = pack_body(body(noting(tmp_path / "began", "1")), is_async=False)
+    client.submit(dask.perform, parcel, task.key, pure=False).result()
+    Event(task.key, client=client).clear()
     assert lines_of(tmp_path / "began") == []
 
 
@@ -201,6 +223,23 @@ def test_a_body_whose_worker_dies_has_failed_and_is_not_moved_to_another(
 
 
 # Which cluster.
+
+
+def test_an_asynchronous_client_serves_as_long_as_its_loop_does(
+    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> object:
+        async with Client(cluster.scheduler_address, asynchronous=True):
+            value = await DaskExecutor().run(body("1"), nobody)
+            monkeypatch.setattr(dask, "_ANSWERS_S", 0.05)
+            with (
+                ThreadPoolExecutor() as pool,
+                pytest.raises(NodeError, match=r"event loop did not answer within 0\.05 s"),
+            ):
+                pool.submit(go, DaskExecutor(), "1").result()  # This loop waits, as a notebook's does.
+            return value
+
+    assert asyncio.run(scenario()) == 1
 
 
 def test_without_a_cluster_it_says_how_to_start_one() -> None:
@@ -217,9 +256,18 @@ def test_the_address_in_the_environment_is_used_and_let_go_of(
     monkeypatch.setenv(ADDRESS, cluster.scheduler_address)
     executor = DaskExecutor()
     assert go(executor, "import os\nos.getpid()") != os.getpid()
-    assert len(cluster.scheduler.clients) > 0
+    assert executor._own is not None
+    name = executor._own.id
+    assert name in cluster.scheduler.clients
     executor.close()
     executor.close()
+    wait_for(lambda: name not in cluster.scheduler.clients)
+
+
+def test_nothing_of_a_body_stays_on_the_scheduler(executor: DaskExecutor, cluster: LocalCluster) -> None:
+    go(executor, "1")
+    assert not cluster.scheduler.extensions["events"]._events
+    wait_for(lambda: not [key for key in cluster.scheduler.tasks if str(key).startswith("flownb-")])
 
 
 def test_an_address_where_nobody_answers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,7 +295,7 @@ def run(monkeypatch: pytest.MonkeyPatch, client: Client, state_dir: Path) -> Cal
     return partial(_run, state_dir)
 
 
-def _run(state_dir: Path, text: str, listen: Callable[[Event], None] | None = None) -> flownb.Run:
+def _run(state_dir: Path, text: str, listen: Callable[[e.Event], None] | None = None) -> flownb.Run:
     return flownb.run(flownb.parse(text), state_dir=state_dir, listen=listen)
 
 
@@ -274,13 +322,13 @@ def test_a_timeout_stops_the_body_and_fails_the_node(run: Callable[..., flownb.R
 
 
 def test_an_error_names_the_line_of_the_document_and_is_retried(run: Callable[..., flownb.Run], tmp_path: Path) -> None:
-    events: list[Event] = []
+    events: list[e.Event] = []
     source = noting(tmp_path / "began", "raise ConnectionResetError('gone')")
     failure = run(node(source, "retry: {max: 1, base: 1ms, on: ConnectionError}"), listen=events.append).errors[0]
     assert (failure.type, failure.message, failure.attempts) == ("ConnectionResetError", "gone", 2)
     assert failure.place.endswith(":9")
     assert "    raise ConnectionResetError('gone')\n" in failure.traceback
-    assert sum(isinstance(event, AttemptFailed) for event in events) == 1
+    assert sum(isinstance(event, e.AttemptFailed) for event in events) == 1
     assert len(lines_of(tmp_path / "began")) == 2
 
 
