@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from flownb.model.workflow import Workflow
 from flownb.parse.notebook import flow_cells
 from flownb.parse.workflow import diagnose, parse_workflow
 from flownb.planning import plan_nodes
-from flownb.preparing import STATE_FOLDER, Around, load, prepare_new, prepare_resume, read_text
+from flownb.preparing import STATE_FOLDER, Around, check_begun, load, prepare_new, prepare_resume, read_text
 from flownb.resuming import ResumePlan
 from flownb.runtimes.base import Printed
 from flownb.store import decisions
@@ -199,13 +200,16 @@ def resume(
 
 
 def runs(workflow: str | None = None, state_dir: str | Path | None = None) -> list[RunSummary]:
-    """Return the runs that are kept, newest first.
+    """Return the runs that are kept, newest first. One that cannot be read is left out, with a warning that says why.
 
     Args:
         workflow: Only those of this workflow; None: all.
         state_dir: The state folder; None: `.flownb` in the working directory.
     """
-    return [summary(paths) for paths in list_runs(_root(state_dir), workflow)]
+    found, unread = survey(workflow, state_dir)
+    for error in unread:
+        warnings.warn(error.message, stacklevel=2)
+    return found
 
 
 def show(run_id: str, state_dir: str | Path | None = None) -> Run:
@@ -252,6 +256,19 @@ def too_late(node: str, standing: Decision) -> FlowStateError:
 # For hosts: the command line and the notebook.
 
 
+def survey(
+    workflow: str | None = None, state_dir: str | Path | None = None
+) -> tuple[list[RunSummary], list[FlowStateError]]:
+    """Return what `runs` does, and why others cannot be read: damaged, or of a newer flownb."""
+    found, unread = [], []
+    for paths in list_runs(_root(state_dir), workflow):
+        try:
+            found.append(summary(paths))
+        except FlowStateError as error:
+            unread.append(error)
+    return found, unread
+
+
 def start(
     workflow: Workflow, inputs: Mapping[str, object], around: Around, run_id: str | None = None
 ) -> tuple[Prepared, ResumePlan | None]:
@@ -276,6 +293,7 @@ def take_up(
     root = _root(around.state_dir)
     paths = find_run(root, run_id)
     state = load_state(paths)
+    check_begun(paths, state)
     document = root.resolve().parent / state.document if state.document else None
     if document is not None and document.exists() and not as_was:
         part = f"#{paths.workflow}" if document.suffix == ".ipynb" else ""

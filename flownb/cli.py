@@ -70,7 +70,7 @@ def _told(error: BaseException) -> int:
         case click.exceptions.NoArgsIsHelpError():
             say(error.format_message())
         case click.UsageError():
-            tell(error.format_message(), f"see `{error.ctx.command_path} --help`" if error.ctx else "")
+            tell(error.format_message(), f"see `{error.ctx.command_path if error.ctx else 'flownb'} --help`")
         case click.ClickException():
             tell(error.format_message())
         case FlowSyntaxError():
@@ -146,10 +146,9 @@ def run_workflow(  # noqa: PLR0913, PLR0917 click hands over one for each option
     as_json: bool,
     state: Path | None,
 ) -> int:
-    r"""Run FILE: a .flow.md, a notebook, or nb.ipynb#name where it holds several %%flow cells.
+    """Run FILE: a .flow.md, a notebook, or nb.ipynb#name where it holds several %%flow cells.
 
-    \b
-    flownb run weekly.flow.md -i topic=wind
+    As in: flownb run weekly.flow.md -i topic=wind
     """
     workflow = load(file)
     inputs = (_read_inputs(inputs_file) if inputs_file else {}) | _read_given(given)
@@ -202,7 +201,9 @@ def resume_run(
 @_with_state
 def list_runs(workflow: str | None, as_json: bool, state: Path | None) -> int:
     """List the runs that are kept, newest first."""
-    found = api.runs(workflow, state)
+    found, unread = api.survey(workflow, state)
+    for error in unread:
+        say(f"warning: left out: {error}")
     if as_json:
         print_result(
             [
@@ -224,7 +225,7 @@ def list_runs(workflow: str | None, as_json: bool, state: Path | None) -> int:
     widths = [max(len(row[column]) for row in rows) for column in range(4)] if rows else []
     for row in rows:
         print_result("  ".join([cell.ljust(width) for cell, width in zip(row[:4], widths, strict=True)] + [row[4]]))
-    if not rows:
+    if not rows and not unread:
         say("no runs are kept here")
     return 0
 
@@ -321,6 +322,8 @@ def _read_given(given: Sequence[str]) -> dict[str, JsonValue]:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise click.UsageError(f"-i {text}: write -i NAME=VALUE")
+        if name in inputs:
+            raise click.UsageError(f"-i {name} is given twice: give it once")
         try:
             inputs[name] = read_yaml(value, f"-i {name}")
         except FlowError as error:
@@ -329,13 +332,13 @@ def _read_given(given: Sequence[str]) -> dict[str, JsonValue]:
 
 
 def _read_inputs(path: Path) -> dict[str, JsonValue]:
-    text = read_text(path)
+    text = read_text(path, "give the path of a YAML or JSON file: input → value")
     try:
         values: JsonValue = json.loads(text) if path.suffix == ".json" else read_yaml(text, str(path))
     except FlowError as error:
         raise FlowInputError(error.message, error.hint) from error
     except ValueError as error:
-        raise FlowInputError(f"{path} is no JSON: {error}") from error
+        raise FlowInputError(f"{path} is no JSON: {error}", "put it right, or write YAML to a .yaml file") from error
     if not isinstance(values, dict):
         raise FlowInputError(f"{path} holds no inputs", "write a mapping: input → value")
     return values

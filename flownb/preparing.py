@@ -83,8 +83,12 @@ def load(document: Workflow | str | Path, around: Around | None = None) -> Workf
     return parse_workflow(read_text(Path(name)), path=Path(name), source=name, kinds=(around or Around()).kinds().kinds)
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, what: str = "give the path of a .flow.md or a notebook") -> str:
     """Return a document's text.
+
+    Args:
+        path: The document.
+        what: What to do where there is none.
 
     Raises:
         FlowInputError: There is no such file, or it is no UTF-8.
@@ -92,11 +96,11 @@ def read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
-        raise FlowInputError(f"there is no file {path}", "give the path of a .flow.md or a notebook") from None
+        raise FlowInputError(f"there is no file {path}", what) from None
     except UnicodeDecodeError as error:
         raise FlowInputError(f"{path} is no UTF-8 text: {error}", "save it as UTF-8") from None
     except OSError as error:
-        raise FlowInputError(f"cannot read {path}: {error.strerror}") from None
+        raise FlowInputError(f"cannot read {path}: {error.strerror}", what) from None
 
 
 def state_root(workflow: Workflow, around: Around) -> Path:
@@ -123,7 +127,6 @@ def prepare_new(
     now = utc_now()
     root = state_root(workflow, around)
     paths = create_run(root, workflow.name, run_id or new_run_id(now, random.choice))  # noqa: S311 an id, no secret
-    write_atomically(paths.source, workflow.text.encode("utf-8"))
     program = _program(workflow, bound, around)
     journal = Journal.create(paths, redactor=redactor)
     started = e.RunStarted(
@@ -136,8 +139,13 @@ def prepare_new(
         document=_document(workflow, root),
     )
     state = RunState()
-    _begin(journal, state, started, program)
-    write_snapshot(paths, state, redactor=redactor)
+    try:
+        _write_source(paths, workflow)
+        _begin(journal, state, started, program)
+        write_snapshot(paths, state, redactor=redactor)
+    except BaseException:
+        journal.close()
+        raise
     return Prepared(paths, journal, state, program, secrets, redactor, around.kinds())
 
 
@@ -162,6 +170,7 @@ def prepare_resume(
     journal = Journal.open_for_append(paths, redactor=redactor)
     try:
         state = fold(read_journal(paths.journal))
+        check_begun(paths, state)
         _check_open(state, start)
         known = {name: value for name, value in state.inputs.items() if name in workflow.inputs}
         _check_whole(known, inputs)
@@ -169,7 +178,7 @@ def prepare_resume(
         program = _program(workflow, bound, around)
         plan = plan_resume(program.graph, program.fingerprints, state, start)
         withdraw(paths, (*plan.forget, *state.used_up))
-        write_atomically(paths.source, workflow.text.encode("utf-8"))
+        _write_source(paths, workflow)
         resumed = e.RunResumed(
             at=utc_now(),
             inputs=to_jsonable_python(bound),
@@ -183,9 +192,23 @@ def prepare_resume(
     return Prepared(paths, journal, state, program, secrets, redactor, around.kinds()), plan
 
 
-def _check_open(state: RunState, start: str | None) -> None:
+def _write_source(paths: RunPaths, workflow: Workflow) -> None:
+    try:
+        write_atomically(paths.source, workflow.text.encode("utf-8"))
+    except OSError as error:
+        raise FlowStateError(
+            f"cannot write {paths.source}: {error.strerror}",
+            "nothing was run; make room, or name another folder: --state DIR",
+        ) from error
+
+
+def check_begun(paths: RunPaths, state: RunState) -> None:
+    """Raise `FlowStateError` where a run died before its first event: there is nothing to go on with."""
     if state.started_at is None:
-        raise FlowStateError("the run died before it began", "start it anew")
+        raise FlowStateError(f"run {paths.run_id} died before it began", "start it anew")
+
+
+def _check_open(state: RunState, start: str | None) -> None:
     if state.status in (RunStatus.COMPLETED, RunStatus.REJECTED) and start is None:
         raise FlowStateError(
             f"run {state.run_id} is {state.status}: there is nothing to resume",

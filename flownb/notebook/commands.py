@@ -102,7 +102,10 @@ class Commands:
     def runs(self, parser: Parser, line: str) -> RunList:
         """Return the runs that are kept, newest first."""
         options = parse_line(parser, line, self.shell.user_ns)
-        return RunList(api.runs(options.workflow, self._state_dir()))
+        found, unread = api.survey(options.workflow, self._state_dir())
+        for error in unread:
+            print(f"Left out: {error}")  # noqa: T201 A cell's output.
+        return RunList(found)
 
     def show(self, parser: Parser, line: str) -> Run:
         """Show a run; one that goes on here below the cell that runs now, with its buttons."""
@@ -197,7 +200,10 @@ class Commands:
             raise FlowInputError(
                 f"--save {name}: the file's name must end in .flow.md", f"as in: --save {path.stem}.flow.md"
             )
-        write_atomically(path, (text.removesuffix("\n") + "\n").encode("utf-8"))
+        try:
+            write_atomically(path, (text.removesuffix("\n") + "\n").encode("utf-8"))
+        except OSError as error:
+            raise FlowInputError(f"--save {name}: {error.strerror}", "name a file in a folder that is there") from None
         print(f"Saved as {path}.")  # noqa: T201 A cell's output.
 
     def _around(self, variables: dict[str, object]) -> Around:

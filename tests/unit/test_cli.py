@@ -216,6 +216,25 @@ def test_runs_and_show_tell_the_same_as_the_state_file(flownb: Start, tmp_path: 
     assert shown == json.loads((tmp_path / ".flownb" / "fine" / f"{run_id}.json").read_text())
 
 
+def test_a_run_that_cannot_be_read_hides_no_other(flownb: Start, tmp_path: Path) -> None:
+    for name in ("r1", "r2"):
+        assert flownb("run", "fine.flow.md", "--run-id", name).returncode == 0
+    journal = tmp_path / ".flownb" / "fine" / "r1" / "journal.jsonl"
+    journal.write_text(journal.read_text().replace('"format":1', '"format":2'))
+    listed = flownb("runs", "--json")
+    assert [run["run_id"] for run in json.loads(listed.stdout)] == ["r2"]
+    assert "warning: left out: .flownb/fine/r1/journal.jsonl:1: the journal has format 2" in listed.stderr
+
+
+def test_a_run_whose_text_cannot_be_written_is_not_begun_and_not_held(flownb: Start, tmp_path: Path) -> None:
+    (tmp_path / ".flownb" / "fine" / "r1" / "source.flow.md").mkdir(parents=True)
+    refused = flownb("run", "fine.flow.md", "--run-id", "r1")
+    assert refused.returncode == 1
+    assert "error: cannot write .flownb/fine/r1/source.flow.md: Is a directory\nhint: nothing was run" in refused.stderr
+    died = flownb("resume", "r1")
+    assert (died.returncode, died.stderr.splitlines()[0]) == (1, "error: run r1 died before it began")
+
+
 def test_a_dry_run_runs_nothing_and_shows_what_would_be_asked(flownb: Start, tmp_path: Path) -> None:
     done = flownb("run", "asking.flow.md", "--dry-run")
     assert done.returncode == 0
@@ -244,7 +263,9 @@ def test_inputs_come_from_a_file_and_single_ones_go_before(flownb: Start, tmp_pa
         ("run asking.flow.md -i n=[", "error: -i n: "),
         ("run asking.flow.md -i n=many", "`n` was given 'many'"),
         ("run asking.flow.md -i m=1", "unknown input `m`"),
-        ("run asking.flow.md --inputs none.yaml", "error: there is no file none.yaml"),
+        ("run asking.flow.md -i n=1 -i n=2", "error: -i n is given twice"),
+        ("run asking.flow.md -i", "hint: see `flownb --help`"),
+        ("run asking.flow.md --inputs none.yaml", "error: there is no file none.yaml\nhint: give the path of a YAML"),
         ("run asking.flow.md --run-id ../x", "error: run id '../x' cannot name a folder"),
         ("show none", "error: no run is kept in .flownb"),
         ("decide none review maybe", "error: Invalid value for '{approve|"),

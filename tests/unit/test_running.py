@@ -155,7 +155,7 @@ def test_a_node_that_is_not_there_is_an_error_that_names_those_near(run_text: Ru
     with pytest.raises(KeyError) as caught:
         _ = run["secnd"]
     assert isinstance(caught.value, flownb.FlowError)
-    assert str(caught.value) == f"run {run.id} has no node `secnd`\nhint: there is second"
+    assert str(caught.value) == f"run {run.id} has no node `secnd`\nhint: there is second, end"
 
 
 def test_a_run_takes_answers_only_where_it_asks(run_text: RunText) -> None:
