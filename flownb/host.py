@@ -17,6 +17,7 @@ from pydantic import JsonValue
 
 from flownb.engine.engine import Engine, Services
 from flownb.engine.names import Program
+from flownb.errors import FlowInputError
 from flownb.executors.base import Interrupts
 from flownb.executors.local import MainExecutor
 from flownb.executors.places import Places
@@ -249,6 +250,10 @@ class Session:
         try:
             decision = self._hooks.decide(request)
             if decision is not None:
+                if not isinstance(decision, Decision):
+                    raise FlowInputError(
+                        f"decide answered `{request.node}` with {decision!r}", "return a flownb.Decision, or None"
+                    )
                 stamped = decision if decision.at else decision.model_copy(update={"at": utc_now()})
                 self.decide(request.node, stamped)
                 return

@@ -158,6 +158,12 @@ def test_a_node_that_is_not_there_is_an_error_that_names_those_near(run_text: Ru
     assert str(caught.value) == f"run {run.id} has no node `secnd`\nhint: there is second, end"
 
 
+def test_an_answer_that_is_no_decision_is_told_by_its_value(run_text: RunText) -> None:
+    with pytest.raises(flownb.FlowInputError, match="decide answered `first` with 'approve'") as caught:
+        run_text(TWO_QUESTIONS, decide=lambda _request: "approve")  # type: ignore[arg-type,return-value] # the mistake
+    assert caught.value.hint == "return a flownb.Decision, or None"
+
+
 def test_a_run_takes_answers_only_where_it_asks(run_text: RunText) -> None:
     run = run_text(TWO_QUESTIONS, decide=lambda _request: None)
     with pytest.raises(flownb.FlowStateError, match="does not ask `second`"):
