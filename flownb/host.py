@@ -250,10 +250,7 @@ class Session:
         try:
             decision = self._hooks.decide(request)
             if decision is not None:
-                if not isinstance(decision, Decision):
-                    raise FlowInputError(
-                        f"decide answered `{request.node}` with {decision!r}", "return a flownb.Decision, or None"
-                    )
+                _check_decision(request, decision)
                 stamped = decision if decision.at else decision.model_copy(update={"at": utc_now()})
                 self.decide(request.node, stamped)
                 return
@@ -273,6 +270,11 @@ class Session:
             return True
         over = question.deadline is not None and utc_now() >= question.deadline
         return over or decisions.stored(self.paths, question.key) is not None
+
+
+def _check_decision(request: Request, decision: object) -> None:
+    if not isinstance(decision, Decision):
+        raise FlowInputError(f"decide answered `{request.node}` with {decision!r}", "return a flownb.Decision, or None")
 
 
 def default_decision(question: Question) -> Decision:

@@ -160,7 +160,7 @@ def test_a_node_that_is_not_there_is_an_error_that_names_those_near(run_text: Ru
 
 def test_an_answer_that_is_no_decision_is_told_by_its_value(run_text: RunText) -> None:
     with pytest.raises(flownb.FlowInputError, match="decide answered `first` with 'approve'") as caught:
-        run_text(TWO_QUESTIONS, decide=lambda _request: "approve")  # type: ignore[arg-type,return-value] # the mistake
+        run_text(TWO_QUESTIONS, decide=lambda _request: "approve")
     assert caught.value.hint == "return a flownb.Decision, or None"
 
 
