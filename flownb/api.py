@@ -32,7 +32,7 @@ from flownb.runtimes.base import Printed
 from flownb.store import decisions
 from flownb.store.journal import load_state
 from flownb.store.paths import RunPaths, find_run, list_runs
-from flownb.store.snapshot import RunSummary, summary
+from flownb.store.snapshot import RunSummary, stored_state, summary
 
 Decide = Callable[[Request], Decision | None]
 """Answers a checkpoint; None: leave it waiting."""
@@ -223,7 +223,7 @@ def show(run_id: str, state_dir: str | Path | None = None) -> Run:
         FlowStateError: There is no such run, or it cannot be read.
     """
     paths = find_run(_root(state_dir), run_id)
-    return Run(paths, load_state(paths))
+    return Run(paths, stored_state(paths))
 
 
 def decide(run_id: str, node: str, decision: Decision, state_dir: str | Path | None = None) -> Decision:

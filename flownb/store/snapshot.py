@@ -1,18 +1,19 @@
-"""The state file of a run: a view for people and tools, complete at every pause and end; the engine never reads it."""
+"""The state file of a run: a view for people and tools, complete at every pause and end. The engine never reads it."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
-from flownb.errors import FlowStateError
+from flownb.errors import Failure, FlowStateError
+from flownb.model.decision import Decision
 from flownb.model.events import RunStatus
-from flownb.model.state import SCHEMA, RunState, state_json
+from flownb.model.state import SCHEMA, NodeState, NodeStatus, RunState, state_json
 from flownb.secrets import Redactor
 from flownb.store.files import Sync, write_atomically
 from flownb.store.journal import load_state
@@ -69,6 +70,62 @@ def write_snapshot(
         raise FlowStateError(f"cannot write the state file {paths.snapshot}: {error}") from error
 
 
+def stored_state(paths: RunPaths) -> RunState:
+    """Return what is known of a run: from its journal, or from its state file where only that was kept, as in a clone.
+
+    Args:
+        paths: The run.
+
+    Raises:
+        FlowStateError: Neither can be read.
+    """
+    if paths.journal.exists() or not paths.snapshot.exists():
+        return load_state(paths)
+    try:
+        content = from_json(paths.snapshot.read_bytes())
+        _refuse_newer(paths, content["schema"])
+        return _from_json(content)
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FlowStateError(
+            f"cannot read the state file {paths.snapshot}: {type(error).__name__}: {error}",
+            "it was not written by flownb, or was damaged; restore the file",
+        ) from error
+
+
+def _from_json(content: dict[str, Any]) -> RunState:  # Any: whatever JSON holds
+    """Return the state that `state_json` wrote; the plan is not in it."""
+    status = RunStatus(content["status"])
+    return RunState(
+        run_id=content["run_id"],
+        workflow=content["workflow"],
+        status=RunStatus.INTERRUPTED if status is RunStatus.RUNNING else status,
+        started_at=_DISTANT.validate_python(content["started_at"]),
+        finished_at=_DISTANT.validate_python(content["finished_at"]),
+        definition=content["definition"]["sha256"],
+        inputs=content["inputs"],
+        secrets=tuple(content["secrets"]),
+        document=content["document"],
+        nodes={key: _node(node) for key, node in content["nodes"].items()},
+        decisions={key: Decision.model_validate_json(to_json(said)) for key, said in content["decisions"].items()},
+        outputs=content["outputs"],
+        failures=[Failure.model_validate(failure) for failure in content["errors"]],
+    )
+
+
+def _node(content: dict[str, Any]) -> NodeState:
+    return NodeState(
+        status=NodeStatus(content["status"]),
+        attempts=content["attempts"],
+        started_at=_DISTANT.validate_python(content["started_at"]),
+        finished_at=_DISTANT.validate_python(content["finished_at"]),
+        output=content["output"],
+        reusable=content.get("reusable", True),
+        error=Failure.model_validate(content["error"]) if content["error"] else None,
+        fallback=content["fallback"],
+        definition=content["definition_sha256"],
+    )
+
+
 def summary(paths: RunPaths) -> RunSummary:
     """Return what a list of runs shows of a run, without reading more than that takes.
 
@@ -81,7 +138,7 @@ def summary(paths: RunPaths) -> RunSummary:
     found = _from_snapshot(paths)
     if found is not None:
         return found
-    state = load_state(paths)
+    state = stored_state(paths)
     return RunSummary(paths.run_id, paths.workflow, state.status, state.started_at, state.duration_s)
 
 
@@ -100,15 +157,19 @@ def _from_snapshot(paths: RunPaths) -> RunSummary | None:
     return None if resumed else _summary(paths, head)
 
 
+def _refuse_newer(paths: RunPaths, schema: int) -> None:
+    if schema > SCHEMA:
+        raise FlowStateError(
+            f"{paths.snapshot}: the state has schema {schema}, this flownb reads up to schema {SCHEMA}",
+            "use the flownb that wrote it, or a newer one",
+        )
+
+
 def _summary(paths: RunPaths, head: bytes) -> RunSummary | None:
     """Read what stands at the head of a state file."""
     try:
         content = from_json(head, allow_partial=True)
-        if content["schema"] > SCHEMA:
-            raise FlowStateError(
-                f"{paths.snapshot}: the state has schema {content['schema']}, this flownb reads up to schema {SCHEMA}",
-                "use the flownb that wrote it, or a newer one",
-            )
+        _refuse_newer(paths, content["schema"])
         status = RunStatus(content["status"])
         started_at = _DISTANT.validate_python(content["started_at"])
         duration_s = content["duration"]

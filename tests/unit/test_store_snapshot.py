@@ -5,16 +5,20 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from flownb.errors import FlowStateError
+from flownb.errors import Failure, FlowStateError
 from flownb.model import events as e
+from flownb.model.decision import Decision
+from flownb.model.state import state_json
+from flownb.render.log import render_log
 from flownb.secrets import Redactor
-from flownb.store.journal import Journal, load_state
+from flownb.store.journal import Journal, fold, load_state
 from flownb.store.paths import RunPaths, create_run
-from flownb.store.snapshot import RunSummary, summary, write_snapshot
+from flownb.store.snapshot import RunSummary, stored_state, summary, write_snapshot
 from tests.runs import AT, completed, finished, later, make_run, started
 
 
@@ -48,6 +52,30 @@ def test_secrets_do_not_reach_the_state_file(state_dir: Path) -> None:
     assert content["nodes"]["a"]["output"] == "•••"
     assert content["inputs"] == {"topic": "•••"}
     assert content["run_id"] == "r1"
+
+
+def test_where_only_the_state_file_was_kept_it_tells_the_same(state_dir: Path) -> None:
+    failure = Failure(node="b", type="ValueError", message="x", traceback="line 1", attempts=2)
+    decided = e.Decided(at=AT, key="ask", decision=Decision(action="input", input=[1], by="ana", at=AT, via="api"))
+    failed = e.NodeFailed(at=later(2), key="b", failure=failure)
+    ended = e.RunFinished(at=later(3), status=e.RunStatus.FAILED, failures=(failure,))
+    paths = make_run(state_dir, [started(), completed("a", {"n": [1, None]}), decided, failed, ended])
+    write_snapshot(paths, load_state(paths))
+    content = json.loads(paths.snapshot.read_text())
+    shutil.rmtree(paths.folder)
+    kept = stored_state(paths)
+    assert json.loads(json.dumps(state_json(kept))) == content
+    assert render_log(kept) == render_log(fold([started(), completed("a", {"n": [1, None]}), decided, failed, ended]))
+    assert summary(paths).status is e.RunStatus.FAILED
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"schema": 1}', '{"schema": "1"}'])
+def test_a_damaged_state_file_is_named(state_dir: Path, text: str) -> None:
+    paths = make_run(state_dir, [started()])
+    shutil.rmtree(paths.folder)
+    paths.snapshot.write_text(text)
+    with pytest.raises(FlowStateError, match=f"cannot read the state file {paths.snapshot}"):
+        stored_state(paths)
 
 
 def test_a_state_file_that_cannot_be_written_leaves_the_one_before(state_dir: Path) -> None:
