@@ -37,8 +37,6 @@ async def run_once(body: BodyRun, node: Node, key: str, frame: Frame, work: Work
         Halted: It was left, because the run starts nothing new.
     """
     engine = body.engine
-    if engine.is_done(key):
-        return []
     try:
         known = engine.state.nodes.get(key)
         if node.policy.once and (key in engine.state.former or (known is not None and known.attempts)):

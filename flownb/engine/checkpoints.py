@@ -35,9 +35,8 @@ async def ask(body: BodyRun, node: CheckpointNode, key: str, frame: Frame) -> Ma
     """
     engine = body.engine
     values = body_values(engine, frame, node, key)
-    question = engine.state.questions.get(key)
-    if question is None:
-        question = _question(engine, node, key, values)
+    known = engine.state.questions.get(key)
+    question = known.model_copy(update={"default": node.default}) if known else _question(engine, node, key, values)
     shown = {source: evaluate(source, field_values(engine, frame, node, "show", key)) for source in node.show}
     decision = await _decision(engine, question, frame.program.fingerprints.get(node.id, ""), shown)
     made = Made(decision_json(decision))

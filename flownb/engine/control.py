@@ -31,15 +31,17 @@ class LoopError(NodeError):
     """An `until` was still false after its last round."""
 
 
-async def run_node(body: BodyRun, unit: Unit, frame: Frame) -> list[Failure]:
+async def run_node(body: BodyRun, unit: Unit, frame: Frame, *, is_chosen: bool = False) -> list[Failure]:
     """Run one unit of a body; return what failed and was not caught.
+
+    With `is_chosen` a branch takes it now, though it may have passed it over before.
 
     Raises:
         Halted: It was left, because the run starts nothing new.
     """
     engine, node = body.engine, unit.node
     key = frame.prefix + node.id
-    if engine.is_done(key):
+    if engine.is_done(key) and not (is_chosen and engine.state.status_of(key) is NodeStatus.SKIPPED):
         return []
     try:
         reason = _skip_reason(engine, body, unit, frame, key)
@@ -305,34 +307,41 @@ def _raise_failures(failures: list[Failure]) -> None:
 
 
 async def _run_branch(part: BodyRun) -> Made:
-    """Run the first child whose `when` is true; one that was begun before a crash is not chosen anew."""
+    """Run the first child whose `when` is true, else the one without."""
     engine, frame = part.engine, part.frame
-    units = part.body.units
-    begun = [
-        unit
-        for unit in units
-        if engine.state.status_of(frame.prefix + unit.node.id) is not NodeStatus.SKIPPED
-        and frame.prefix + unit.node.id in engine.state.nodes
-    ]
-    chosen = begun[0] if begun else None
-    for unit in units:
-        if chosen is not None:
-            break
-        when = unit.node.policy.when
+    chosen = _chosen(part)
+    for unit in part.body.units:
         key = frame.prefix + unit.node.id
-        if when is None or evaluate(when, field_values(engine, frame, unit.node, "when", key)):
-            chosen = unit
-    for unit in units:
-        key = frame.prefix + unit.node.id
-        if unit is not chosen and not engine.is_done(key):
+        if unit is not chosen and engine.state.status_of(key) is not NodeStatus.SKIPPED:
             definition = frame.program.fingerprints.get(unit.node.id, "")
             engine.emit(
                 e.NodeSkipped(at=engine.now(), key=key, definition=definition, reason="another branch was taken")
             )
     if chosen is None:
         return Made(None)
-    _raise_failures(await run_node(part, chosen, frame))
+    _raise_failures(await run_node(part, chosen, frame, is_chosen=True))
     return Made(gather=e.Gather.ONE, parts={chosen.node.id: frame.prefix + chosen.node.id})
+
+
+def _chosen(part: BodyRun) -> Unit | None:
+    """Return the child that a branch runs.
+
+    One that was begun before a crash is not chosen anew, unless what was passed over before it changed since.
+    """
+    engine, frame = part.engine, part.frame
+    units = sorted(part.body.units, key=lambda unit: unit.node.policy.when is None)  # The default comes last.
+    keys = {unit.index: frame.prefix + unit.node.id for unit in units}
+    passed = {index for index, key in keys.items() if engine.state.status_of(key) is NodeStatus.SKIPPED}
+    begun = {index for index, key in keys.items() if key in engine.state.nodes} - passed
+    for unit in units:
+        when, key = unit.node.policy.when, keys[unit.index]
+        if unit.index in begun or when is None:
+            return unit
+        if begun and unit.index in passed:
+            continue
+        if evaluate(when, field_values(engine, frame, unit.node, "when", key)):
+            return unit
+    return None
 
 
 async def _run_flow(body: BodyRun, node: FlowNode, key: str, frame: Frame) -> Made:

@@ -27,6 +27,7 @@ _ONLY_IN: Final[Mapping[str, str]] = {
     "index": "it exists only inside a `foreach`",
     "round": "it exists only inside a loop (`until`, `while`)",
     "previous": "it exists only inside a loop (`until`, `while`)",
+    "loop": "it exists only inside `{% for … %}`",
     "error": "it exists only in a node that a `fallback` or `on_error` names",
 }
 """Reserved name → where it is defined, for those that are not defined everywhere."""

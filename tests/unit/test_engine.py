@@ -348,6 +348,14 @@ def test_the_first_branch_whose_when_holds_runs(tmp_path: Path) -> None:
     assert [made.nodes[key].status for key in "xyz"] == ["skipped", "completed", "skipped"]
 
 
+def test_the_default_of_a_branch_runs_only_when_no_other_holds(tmp_path: Path) -> None:
+    text = (
+        "## Way\n\n- type: branch\n\n" + node("other", "'other'", level=3) + node("one", "'one'", "when: {}", level=3)
+    )
+    assert run(text.replace("{}", "true"), tmp_path)["way"] == "one"
+    assert run(text.replace("{}", "false"), tmp_path)["way"] == "other"
+
+
 def test_a_branch_without_a_match_is_null(tmp_path: Path) -> None:
     made = run("## B\n\n- type: branch\n\n" + node("x", "1", "when: false", level=3), tmp_path)
     assert (made["b"], made.status) == (None, "completed")

@@ -171,3 +171,9 @@ def test_every_use_is_where_it_says() -> None:
     lines = text.split("\n")
     spans = [use.span for node in walk(workflow.nodes) for use in node.uses]
     assert [lines[span.line - 1][span.column - 1 :][: span.length] for span in spans] == ["ä"] * 4
+
+
+def test_loop_is_a_name_only_where_a_template_loops() -> None:
+    text = "## A\n\n- foreach: [1]\n\n```text\n{}\n```"
+    assert codes(text.format("{{ loop.index }}")) == [Code.UNKNOWN_NAME]
+    assert codes(text.format("{% for x in [1] %}{{ loop.index }}{% endfor %}")) == []

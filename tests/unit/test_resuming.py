@@ -96,3 +96,20 @@ def test_an_edit_in_a_sub_flow_of_a_sub_flow_runs_it_again(flow: Flow) -> None:
     made = flownb.run(write("1", "1 / 0"), state_dir=flow.folder / "state")
     made = flownb.run(write("2", "mid"), state_dir=flow.folder / "state", run_id=made.id)
     assert made["last"] == {"into": {"i": 2}}
+
+
+@pytest.mark.parametrize("before, after, value", [("1", "2", "other"), ("2", "1", "one")])
+def test_a_branch_whose_condition_changed_chooses_anew(flow: Flow, before: str, after: str, value: str) -> None:
+    text = flow.node("n", "1") + "## Way\n\n- type: branch\n\n" + flow.node("one", "'one'", "when: n == 1", level=3)
+    text += flow.node("other", "'other'", level=3) + flow.node("last", "way if LAST else 1 / 0")
+    made = flow.run(text.replace("\n1\n", f"\n{before}\n", 1).replace("LAST", "0"))
+    made = flow.run(text.replace("\n1\n", f"\n{after}\n", 1).replace("LAST", "1"), made.id)
+    skipped = "one" if value == "other" else "other"
+    assert (made["last"], made.nodes[skipped].status) == (value, "skipped")
+
+
+def test_an_open_question_takes_the_default_that_the_document_has_now(flow: Flow) -> None:
+    text = "## Ask\n\n- default: reject\n\n```checkpoint\nGo?\n```\n"
+    made = flownb.run(flownb.parse(text), state_dir=flow.folder / "state", decide=lambda _request: None)
+    assert made.status == "waiting"
+    assert flow.run(text.replace("reject", "approve"), made.id).status == "completed"
