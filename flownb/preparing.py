@@ -120,6 +120,7 @@ def prepare_new(
         FlowStateError: The run exists, or nothing can be written.
     """
     bound = bind_inputs(workflow, inputs)
+    _as_json(bound)
     secrets = _secrets(workflow, around)
     redactor = Redactor(secrets.values())
     if run_id is not None:
@@ -133,7 +134,7 @@ def prepare_new(
         at=now,
         run_id=paths.run_id,
         workflow=workflow.name,
-        inputs=to_jsonable_python(bound),
+        inputs=_as_json(bound),
         secrets=tuple(secrets),
         definition=definition_of(workflow.text),
         document=_document(workflow, root),
@@ -181,7 +182,7 @@ def prepare_resume(
         _write_source(paths, workflow)
         resumed = e.RunResumed(
             at=utc_now(),
-            inputs=to_jsonable_python(bound),
+            inputs=_as_json(bound),
             definition=definition_of(workflow.text),
             forget=plan.forget,
         )
@@ -224,6 +225,21 @@ def _check_whole(known: Mapping[str, JsonValue], given: Mapping[str, object]) ->
         raise FlowInputError(f"input {listed} held a secret, so that it was not kept", f"give it again: -i {lost[0]}=…")
 
 
+def _as_json(bound: Mapping[str, object]) -> dict[str, JsonValue]:
+    """Return inputs as they are kept; refuse those that could not be."""
+    kept: dict[str, JsonValue] = {}
+    for name, value in bound.items():
+        try:
+            kept[name] = to_jsonable_python(value)
+        except (ValueError, RecursionError):
+            kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+            raise FlowInputError(
+                f"input `{name}` is a {kind}, which is not JSON, so that a resume would not have it",
+                "give plain data or a path; in a notebook a python body reads the notebook's variables as they are",
+            ) from None
+    return kept
+
+
 def _begin(journal: Journal, state: RunState, first: e.RunStarted | e.RunResumed, program: Program) -> None:
     planned = e.Planned(at=first.at, nodes=plan_nodes(program.graph, program.fingerprints))
     for event in journal.append([first, planned]):
@@ -233,7 +249,7 @@ def _begin(journal: Journal, state: RunState, first: e.RunStarted | e.RunResumed
 def _program(workflow: Workflow, bound: Mapping[str, object], around: Around) -> Program:
     graph = build_graph(workflow)
     folder = around.folder or (workflow.path.parent if workflow.path else Path.cwd())
-    prints = fingerprints(graph, to_jsonable_python(dict(bound)))
+    prints = fingerprints(graph, _as_json(bound))
     return Program(workflow, graph, Record(bound), prints, folder, around.variables)
 
 

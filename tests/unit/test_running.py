@@ -6,6 +6,7 @@ import getpass
 import json
 import os
 import socket
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,15 @@ def test_a_node_that_is_not_there_is_an_error_that_names_those_near(run_text: Ru
         _ = run["secnd"]
     assert isinstance(caught.value, flownb.FlowError)
     assert str(caught.value) == f"run {run.id} has no node `secnd`\nhint: there is second, end"
+
+
+@pytest.mark.parametrize("value, kind", [(object(), "object"), ([threading.Lock()], "list"), (b"\xff", "bytes")])
+def test_an_input_that_could_not_be_kept_is_refused_before_anything_is_written(
+    run_text: RunText, state_dir: Path, value: object, kind: str
+) -> None:
+    with pytest.raises(flownb.FlowInputError, match=f"input `x` is a {kind}, which is not JSON"):
+        run_text("---\ninputs: {x: any}\n---\n## A\n```python\ninputs.x\n```\n", inputs={"x": value})
+    assert not state_dir.exists()
 
 
 def test_an_answer_that_is_no_decision_is_told_by_its_value(run_text: RunText) -> None:
