@@ -80,7 +80,8 @@ def load(document: Workflow | str | Path, around: Around | None = None) -> Workf
     path, _, part = name.partition("#")
     if path.endswith(".ipynb"):
         return parse_notebook(Path(path), part or None)
-    return parse_workflow(read_text(Path(name)), path=Path(name), source=name, kinds=(around or Around()).kinds().kinds)
+    kinds = (around or Around()).kinds().kinds
+    return parse_workflow(read_text(Path(name)), path=Path(name), source=_as_unicode(name), kinds=kinds)
 
 
 def read_text(path: Path, what: str = "give the path of a .flow.md or a notebook") -> str:
@@ -270,4 +271,9 @@ def _document(workflow: Workflow, root: Path) -> str | None:
     """Return a document's path as the state names it: relative to the folder that holds the state folder."""
     if workflow.path is None:
         return None
-    return os.path.relpath(workflow.path.resolve(), root.resolve().parent)
+    return _as_unicode(os.path.relpath(workflow.path.resolve(), root.resolve().parent))
+
+
+def _as_unicode(path: str) -> str:
+    """Return a path that can stand in JSON; where it had to be changed, a resume goes by the stored text."""
+    return path.encode("utf-8", "replace").decode("utf-8")

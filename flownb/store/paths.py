@@ -177,7 +177,9 @@ def list_runs(root: Path, workflow: str | None = None) -> list[RunPaths]:
         workflow: Only this workflow's; None: all.
     """
     runs: list[tuple[str, RunPaths]] = []
-    for name in [workflow] if workflow is not None else _names(root, folders=True):
+    for name in _names(root, folders=True):
+        if workflow not in (None, name):
+            continue
         folder = root / name
         ids = {*_names(folder, folders=True), *(name.removesuffix(".json") for name in _names(folder, folders=False))}
         runs.extend((_begun(folder, run_id), RunPaths(root, name, run_id)) for run_id in ids)

@@ -216,6 +216,14 @@ def test_runs_and_show_tell_the_same_as_the_state_file(flownb: Start, tmp_path: 
     assert shown == json.loads((tmp_path / ".flownb" / "fine" / f"{run_id}.json").read_text())
 
 
+def test_a_document_whose_name_is_no_unicode_runs_and_is_resumed(flownb: Start, tmp_path: Path) -> None:
+    name = os.fsdecode(b"\xff.flow.md")
+    (tmp_path / name).write_text(f"---\nname: odd\n---\n{FAILING}")
+    failed = flownb("run", name, "--run-id", "r1")
+    assert (failed.returncode, "no such host" in failed.stdout) == (1, True)
+    assert (flownb("resume", "r1").returncode, flownb("show", "r1").returncode) == (1, 0)
+
+
 def test_a_run_that_cannot_be_read_hides_no_other(flownb: Start, tmp_path: Path) -> None:
     for name in ("r1", "r2"):
         assert flownb("run", "fine.flow.md", "--run-id", name).returncode == 0

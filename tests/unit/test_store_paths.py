@@ -64,6 +64,12 @@ def test_a_run_id_that_means_something_else_is_refused(text: str, why: str) -> N
         check_run_id(text)
 
 
+@pytest.mark.parametrize("workflow", ["..", "../.flownb/flow", "", "nothing"])
+def test_what_is_no_workflows_name_has_no_runs(state_dir: Path, workflow: str) -> None:
+    make_run(state_dir, [started()])
+    assert list_runs(state_dir, workflow) == []
+
+
 def test_everything_of_a_run_lies_in_its_folder_but_the_state(tmp_path: Path) -> None:
     paths = RunPaths(tmp_path, "flow", "r1")
     folder = tmp_path / "flow" / "r1"
