@@ -208,7 +208,10 @@ def names_of(error: BaseException) -> Iterator[str]:
     """Yield every word of `on` that covers an error."""
     for kind in type(error).__mro__:
         yield kind.__name__
-        yield f"{kind.__module__}.{kind.__qualname__}"
+        package = kind.__module__
+        while package:  # A class is known by the packages above its module too: `json.JSONDecodeError`.
+            yield f"{package}.{kind.__qualname__}"
+            package = package.rpartition(".")[0]
     if isinstance(error, TimeoutError):
         yield "timeout"
     status = getattr(error, "status", None)

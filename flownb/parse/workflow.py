@@ -144,27 +144,30 @@ def _read_uses(
         names = reader.fill(draft)
         if names:
             loose[draft.id] = names
-        _check_children(draft, problems)
         _check_item_name(draft, outline, problems)
+    called = {draft.policy.fallback for draft in outline.walk()} | {head.settings.on_error}
+    for draft in outline.walk():
+        _check_children(draft, called, problems)
     outputs = [
         use for name, value in (head.outputs or {}).items() for use in reader.expression(f"outputs.{name}", value)
     ]
     return outputs, loose
 
 
-def _check_children(draft: Draft, problems: Problems) -> None:
-    """Report what a branch's or a parallel group's children cannot be."""
+def _check_children(draft: Draft, called: Collection[str | None], problems: Problems) -> None:
+    """Report what a branch's or a parallel group's children cannot be; those that are `called` at failures are apart."""
+    children = [child for child in draft.children if child.id not in called]
     if draft.title == "branch":
-        defaults = [child for child in draft.children if "when" not in child.properties]
+        defaults = [child for child in children if "when" not in child.properties]
         for extra in defaults[1:]:
             what = f"branch '{draft.id}' has two children without `when`: '{defaults[0].id}' and '{extra.id}'"
             hint = "only one can be the default: give the other a `when`"
             problems.error(Code.BRANCH_DEFAULT, what, extra.name.span, hint)
     wait = draft.own.get("wait")
     value = draft.value("wait")
-    if isinstance(wait, int) and value and wait > len(draft.children) > 0:
-        what = f"'wait' asks for {wait} of {len(draft.children)} children"
-        problems.error(Code.WAIT_COUNT, what, value.span, f"write at most {len(draft.children)}, or `all`")
+    if isinstance(wait, int) and value and wait > len(children) > 0:
+        what = f"'wait' asks for {wait} of {len(children)} children"
+        problems.error(Code.WAIT_COUNT, what, value.span, f"write at most {len(children)}, or `all`")
 
 
 def _check_item_name(draft: Draft, outline: Outline, problems: Problems) -> None:

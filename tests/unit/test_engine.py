@@ -117,6 +117,16 @@ def test_on_says_what_is_tried_again(tmp_path: Path, on: str, attempts: int) -> 
     assert made.nodes["a"].attempts == attempts
 
 
+def test_on_takes_the_package_that_shows_a_class_for_its_module(tmp_path: Path) -> None:
+    text = node("a", "import json\njson.loads('x')", "retry: {max: 1, base: 1ms, on: json.JSONDecodeError}")
+    assert run(text, tmp_path).nodes["a"].attempts == 2
+
+
+def test_a_fallback_in_a_branch_is_no_default(tmp_path: Path) -> None:
+    text = "## Way\n\n- type: branch\n\n" + node("one", "1 / 0", "when: true", "fallback: f", level=3)
+    assert run(text + node("other", level=3) + node("f", "'f'", level=3), tmp_path)["way"] == "f"
+
+
 def test_a_timeout_is_for_each_attempt_and_can_be_retried(tmp_path: Path) -> None:
     body = counting(tmp_path / "tried", "import time\nif n < 3: time.sleep(30)\n'ok'")
     made = run(node("a", body, "timeout: 150ms", "retry: {max: 2, base: 1ms, on: timeout}"), tmp_path / "state")
