@@ -116,9 +116,10 @@ class FlowSyntaxError(FlowError):
 
         Args:
             problems: Every diagnostic, errors and warnings.
-            text: The problems drawn with their lines and carets; one line each where empty.
+            text: The problems drawn with their lines and carets; one line each, and its hint, where empty.
         """
-        shown = text or "\n".join(str(problem) for problem in problems)
+        hints = [f"\nhint: {problem.hint}" if problem.hint else "" for problem in problems]
+        shown = text or "\n".join(f"{problem}{hint}" for problem, hint in zip(problems, hints, strict=True))
         super().__init__(shown)
         self.args = (tuple(problems), text)
         self.problems: list[Diagnostic] = list(problems)

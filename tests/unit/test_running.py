@@ -159,6 +159,15 @@ def test_a_node_that_is_not_there_is_an_error_that_names_those_near(run_text: Ru
     assert str(caught.value) == f"run {run.id} has no node `secnd`\nhint: there is second, end"
 
 
+def test_a_text_that_is_no_workflow_says_what_to_write_instead() -> None:
+    with pytest.raises(flownb.FlowSyntaxError) as caught:
+        flownb.parse("## A\n- retyr: 3\n```bash\necho\n```\n")
+    assert str(caught.value).splitlines() == [
+        "<text>:2:3: error[unknown-key]: unknown property 'retyr'",
+        "hint: did you mean 'retry'?",
+    ]
+
+
 @pytest.mark.parametrize("value, kind", [(object(), "object"), ([threading.Lock()], "list"), (b"\xff", "bytes")])
 def test_an_input_that_could_not_be_kept_is_refused_before_anything_is_written(
     run_text: RunText, state_dir: Path, value: object, kind: str
