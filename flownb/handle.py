@@ -111,7 +111,9 @@ class Run:
             near = difflib.get_close_matches(key, self.nodes, n=3) or list(self.nodes)[:_SHOWN]
             raise NoSuchNodeError(f"run {self.id} has no node `{key}`", f"there is {', '.join(near) or 'none'}")
         if node.status not in (NodeStatus.COMPLETED, NodeStatus.SKIPPED) and not node.continued:
-            raise FlowStateError(f"node `{key}` of run {self.id} has no value: it is {node.status}")
+            raise FlowStateError(
+                f"node `{key}` of run {self.id} has no value: it is {node.status}", "the run's log says why: `run.log`"
+            )
         if self.session is not None:
             value = self.session.value_of(key)
         elif node.reusable:

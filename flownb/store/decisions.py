@@ -18,7 +18,7 @@ from flownb.errors import FlowStateError
 from flownb.model.decision import Decision, Question, check_answer
 from flownb.model.state import RunState, decision_json
 from flownb.secrets import Redactor
-from flownb.store.files import Sync, sync_folder, write_beside
+from flownb.store.files import TO_WRITE, Sync, sync_folder, write_beside
 from flownb.store.paths import RunPaths
 from flownb.store.storable import readable, readable_text
 
@@ -105,7 +105,7 @@ def offer(
             beside.unlink(missing_ok=True)
         sync_folder(paths.decisions, sync)  # Also when another was first: it may not be on the disk yet.
     except OSError as error:
-        raise FlowStateError(f"cannot write the decision on '{key}' ({path}): {error}") from error
+        raise FlowStateError(f"cannot write the decision on '{key}' ({path}): {error}", TO_WRITE) from error
     # Where another was first and that was withdrawn at once, it is asked anew.
     return decision if first else offer(paths, key, decision, sync=sync, redactor=redactor)
 
@@ -150,7 +150,7 @@ def withdraw(paths: RunPaths, keys: Iterable[str], *, sync: Sync = os.fsync) -> 
         if answered:
             sync_folder(paths.decisions, sync)
     except OSError as error:
-        raise FlowStateError(f"cannot move decisions aside in {paths.decisions}: {error}") from error
+        raise FlowStateError(f"cannot move decisions aside in {paths.decisions}: {error}", TO_WRITE) from error
 
 
 def _publish(beside: Path, path: Path) -> bool:

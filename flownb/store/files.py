@@ -15,6 +15,10 @@ MARK: Final = ".tmp"
 """How the names of files end that are not whole yet."""
 
 
+TO_WRITE: Final = "make room there, or make it writable, and try again"
+"""What to do where something cannot be written."""
+
+
 def sync_folder(folder: Path, sync: Sync = os.fsync) -> None:
     """Return when the names in a folder are on the disk.
 

@@ -15,7 +15,7 @@ from flownb.errors import FlowStateError
 from flownb.model.events import EVENTS, FORMAT, Event, RunResumed, RunStarted, RunStatus
 from flownb.model.state import RunState
 from flownb.secrets import Redactor
-from flownb.store.files import Sync, sync_folder
+from flownb.store.files import TO_WRITE, Sync, sync_folder
 from flownb.store.lock import RunLock, holder
 from flownb.store.paths import RunPaths
 from flownb.store.storable import storable
@@ -117,7 +117,10 @@ class Journal:
     def _write(self, data: bytes) -> None:
         if self._broken or self._file < 0:
             why = "an earlier write failed" if self._broken else "it is closed"
-            raise FlowStateError(f"cannot write the journal {self._paths.journal}: {why}")
+            raise FlowStateError(
+                f"cannot write the journal {self._paths.journal}: {why}",
+                f"go on with: flownb resume {self._paths.run_id}",
+            )
         try:
             written = os.write(self._file, data)
             while written < len(data):
@@ -201,7 +204,7 @@ def _given_back_on_error(lock: RunLock, trouble: str) -> Iterator[None]:
         yield
     except OSError as error:
         lock.release()
-        raise FlowStateError(f"{trouble}: {error}") from error
+        raise FlowStateError(f"{trouble}: {error}", TO_WRITE) from error
     except BaseException:
         lock.release()
         raise
@@ -221,7 +224,7 @@ def _content(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise _missing(path) from error
     except OSError as error:
-        raise FlowStateError(f"cannot read the journal {path}: {error}") from error
+        raise FlowStateError(f"cannot read the journal {path}: {error}", "make it readable") from error
 
 
 def _missing(path: Path) -> FlowStateError:

@@ -15,7 +15,7 @@ from flownb.model.decision import Decision
 from flownb.model.events import RunStatus
 from flownb.model.state import SCHEMA, NodeState, NodeStatus, RunState, state_json
 from flownb.secrets import Redactor
-from flownb.store.files import Sync, write_atomically
+from flownb.store.files import TO_WRITE, Sync, write_atomically
 from flownb.store.journal import load_state
 from flownb.store.paths import RunPaths
 
@@ -67,7 +67,7 @@ def write_snapshot(
     try:
         write_atomically(paths.snapshot, data, sync)
     except OSError as error:
-        raise FlowStateError(f"cannot write the state file {paths.snapshot}: {error}") from error
+        raise FlowStateError(f"cannot write the state file {paths.snapshot}: {error}", TO_WRITE) from error
 
 
 def stored_state(paths: RunPaths) -> RunState:

@@ -81,8 +81,9 @@ def test_a_damaged_state_file_is_named(state_dir: Path, text: str) -> None:
 def test_a_state_file_that_cannot_be_written_leaves_the_one_before(state_dir: Path) -> None:
     paths = make_snapshot(state_dir)
     before = paths.snapshot.read_bytes()
-    with pytest.raises(FlowStateError, match=r"cannot write the state file .*the disk is gone"):
+    with pytest.raises(FlowStateError, match=r"cannot write the state file .*the disk is gone") as caught:
         write_snapshot(paths, load_state(paths), sync=broken)
+    assert caught.value.hint == "make room there, or make it writable, and try again"
     assert paths.snapshot.read_bytes() == before
 
 
