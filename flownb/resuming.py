@@ -45,7 +45,7 @@ def plan_resume(graph: Graph, fingerprints: Mapping[str, str], state: RunState, 
     if start is not None and start not in graph.positions:
         raise FlowStateError(f"there is no node `{start}` to start from", f"the nodes are: {', '.join(graph.nodes)}")
     seeds = {node for node in graph.nodes if start is not None and graph.positions[node] >= graph.positions[start]}
-    spread = _spread(graph, seeds | _stood_in_for(graph, fingerprints, state, seeds))
+    spread = _spread(graph, seeds | _stood_in_for(graph, fingerprints, state, seeds) | _let_pass(graph, state))
     forget = tuple(key for key in state.nodes if _is_void(graph, fingerprints, state, key, spread))
     gone = set(forget)
     reuse, again, first = [], [], []
@@ -69,6 +69,12 @@ def _stood_in_for(graph: Graph, fingerprints: Mapping[str, str], state: RunState
         if node.definition and node_id(key) in graph.reserved and node.definition != fingerprints[node_id(key)]
     }
     return {node_id(key) for key, node in state.nodes.items() if node.fallback in changed} & graph.nodes.keys()
+
+
+def _let_pass(graph: Graph, state: RunState) -> set[str]:
+    """Return the nodes that failed while they said `continue_on_error`, and say it no longer."""
+    names = {node_id(key) for key, node in state.nodes.items() if node.continued and node.is_settled}
+    return {name for name in names & graph.nodes.keys() if not graph.nodes[name].policy.continue_on_error}
 
 
 def _spread(graph: Graph, seeds: set[str]) -> dict[str, bool]:
@@ -115,6 +121,13 @@ def _is_void(
             return True
         if isinstance(graph.nodes[name], FlowNode):
             break  # The sub-flow's text is part of its caller's fingerprint.
-    known = state.nodes.get(walked)
+        if walked != key and isinstance(graph.nodes[name].repeat, Loop) and _is_changed(fingerprints, state, walked):
+            return True  # Rounds follow from each other, by `previous`.
+    return _is_changed(fingerprints, state, walked)
+
+
+def _is_changed(fingerprints: Mapping[str, str], state: RunState, key: str) -> bool:
+    """Return whether a node has another fingerprint than when it was begun."""
+    known = state.nodes.get(key)
     before = known.definition if known else ""
-    return bool(before) and before != fingerprints.get(node_id(walked), "")
+    return bool(before) and before != fingerprints.get(node_id(key), "")

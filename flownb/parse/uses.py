@@ -76,6 +76,9 @@ class Reader:
             case BodyKind.PYTHON:
                 return self.python(draft, draft.body)
             case BodyKind.EXPRESSION:
+                if isinstance(draft.body.data, str) and not draft.body.data.strip():
+                    what = f"node '{draft.id}' is of type {draft.title}, and its body is empty"
+                    self.problems.error(Code.MISSING_BODY, what, draft.body.span, "write an expression, as `a.total`")
                 draft.uses += self.expression("body", draft.body)
             case BodyKind.TEMPLATE:
                 before = len(self.problems.found)

@@ -177,3 +177,7 @@ def test_loop_is_a_name_only_where_a_template_loops() -> None:
     text = "## A\n\n- foreach: [1]\n\n```text\n{}\n```"
     assert codes(text.format("{{ loop.index }}")) == [Code.UNKNOWN_NAME]
     assert codes(text.format("{% for x in [1] %}{{ loop.index }}{% endfor %}")) == []
+
+
+def test_an_empty_expression_is_refused_before_anything_runs() -> None:
+    assert codes("## A\n\n```expr\n\n```\n") == [Code.MISSING_BODY]

@@ -113,3 +113,20 @@ def test_an_open_question_takes_the_default_that_the_document_has_now(flow: Flow
     made = flownb.run(flownb.parse(text), state_dir=flow.folder / "state", decide=lambda _request: None)
     assert made.status == "waiting"
     assert flow.run(text.replace("reject", "approve"), made.id).status == "completed"
+
+
+def test_an_edit_in_a_loop_runs_all_its_rounds_again(flow: Flow) -> None:
+    text = "## Loop\n\n- until: round == 1\n\n" + flow.node("i", "previous and previous.j", level=3)
+    text += flow.node("j", "round + 1", level=3) + flow.node("last", "loop_value if LAST else 1 / 0")
+    text = text.replace("## Loop", "## Loop {#loop_value}")
+    made = flow.run(text.replace("LAST", "0"))
+    made = flow.run(text.replace("LAST", "1").replace("round + 1", "round + 10"), made.id)
+    assert made["last"] == {"i": 10, "j": 11}
+
+
+def test_a_failure_counts_once_the_node_no_longer_lets_it_pass(flow: Flow) -> None:
+    text = flow.node("a", "1 / 0", "continue_on_error: true") + flow.node("b", "a") + flow.node("c", "1 / 0")
+    made = flow.run(text)
+    flow.ran()
+    made = flow.run(text.replace("continue_on_error: true", "retry: 0"), made.id)
+    assert (flow.ran(), [failure.node for failure in made.errors]) == ("a", ["a"])
