@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 from dataclasses import replace
 from datetime import UTC, datetime
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any, Final
 
@@ -242,6 +243,8 @@ class Commands:
     def _check_free(self, options: Any) -> None:  # Any: argparse's
         """Raise, before anything is written, where the run could not begin."""
         _waiting(options)
+        if options.out and (not options.out.isidentifier() or iskeyword(options.out)):
+            raise FlowInputError(f"-o {options.out}: this is no name for a variable", "as in: -o run")
         if self._main.is_taken:
             raise FlowError("a run already waits in this kernel", "start a run after the other one, not inside it")
 

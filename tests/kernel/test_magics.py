@@ -331,6 +331,7 @@ def test_all_mistakes_of_a_text_are_shown_with_line_and_caret(k: Kernel) -> None
         ("-i nothing=1", "unknown input `nothing`"),
         ("--wait --no-wait", "cannot both hold"),
         ("--save x.txt", ".flow.md"),
+        ("-o 1st", "-o 1st: this is no name for a variable"),
         ("--save nowhere/x.flow.md", "--save nowhere/x.flow.md: No such file or directory"),
     ],
 )
