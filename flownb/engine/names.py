@@ -119,7 +119,9 @@ def _reserved(engine: Engine, frame: Frame, use: Use, key: str) -> object:
     state = engine.state
     match use.name:
         case "inputs":
-            return frame.program.inputs
+            own = Record()
+            dict.update(own, frame.program.inputs)  # What one body sets in it, no other sees.
+            return own
         case "secrets":
             return Record(engine.services.secrets)
         case "env":

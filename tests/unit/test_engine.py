@@ -721,3 +721,8 @@ def test_a_fallback_of_two_nodes_runs_for_each_with_its_own_error(tmp_path: Path
 def test_a_container_whose_own_nodes_use_each_other_is_still_an_output(tmp_path: Path) -> None:
     text = "## Each\n\n- foreach: [1, 2]\n\n" + node("i", "item", level=3) + node("j", "i * 10", level=3)
     assert run(text, tmp_path).outputs == {"each": [10, 20]}
+
+
+def test_what_a_body_sets_in_inputs_no_other_sees(tmp_path: Path) -> None:
+    text = "---\ninputs: {x: {type: int, default: 1}}\n---\n" + node("a", "inputs['x'] = 2") + node("b", "inputs.x")
+    assert run(text, tmp_path)["b"] == 1

@@ -181,3 +181,9 @@ def test_loop_is_a_name_only_where_a_template_loops() -> None:
 
 def test_an_empty_expression_is_refused_before_anything_runs() -> None:
     assert codes("## A\n\n```expr\n\n```\n") == [Code.MISSING_BODY]
+
+
+def test_bashs_length_is_read_as_a_comment_and_the_hint_says_what_to_write() -> None:
+    problems = diagnose("## A\n\n```bash\necho ${#x}\n```\n")[1]
+    assert [problem.code for problem in problems] == [Code.EXPRESSION]
+    assert "{% raw %}" in problems[0].hint
