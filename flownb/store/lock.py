@@ -73,7 +73,8 @@ def holder(paths: RunPaths) -> str | None:
         return None
     lock = _os_lock(paths.lock)
     try:
-        lock.acquire(blocking=False)
+        # What a killed holder had just begun has its lock until it is a program of its own.
+        lock.acquire(timeout=0.0 if _lives(paths.lock) else _PATIENCE_S, poll_interval=0.005)
     except Timeout:
         return _told(paths.lock)
     except OSError:  # Another user's: only what stands in it can tell.
@@ -85,6 +86,19 @@ def holder(paths: RunPaths) -> str | None:
 def _os_lock(path: Path) -> FileLock:
     # A lock that is a file's existence outlives its holder, so there is no falling back to one.
     return FileLock(path, thread_local=False, fallback_to_soft=False)
+
+
+def _lives(path: Path) -> bool:
+    """Return False where the process that a lock names is known to be gone."""
+    try:
+        pid, _, host = path.read_text(encoding="utf-8").strip().partition(" ")
+        if host == os.uname().nodename:
+            os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, ValueError, OverflowError):
+        return True
+    return True
 
 
 def _told(path: Path) -> str:

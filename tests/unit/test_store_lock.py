@@ -134,3 +134,27 @@ def test_of_a_lock_that_cannot_be_opened_its_text_tells(paths: RunPaths, monkeyp
     assert told.startswith("process 4711 on crane, since ")
     target.write_text("")
     assert holder(paths) is None
+
+
+FORKS = """
+import os, sys, time
+from pathlib import Path
+from flownb.store.lock import RunLock
+from flownb.store.paths import RunPaths
+lock = RunLock(RunPaths(Path(sys.argv[1]), "flow", "r1"))
+own = os.getpid()
+if os.fork():
+    os.kill(own, 9)
+while os.getppid() == own:
+    time.sleep(0.001)
+time.sleep(0.05)
+os._exit(0)
+"""
+
+
+def test_what_a_killed_holder_had_just_begun_does_not_count_as_one(state_dir: Path) -> None:
+    paths = create_run(state_dir, "flow", "r1")
+    with process(FORKS, state_dir) as child:
+        child.wait(timeout=20)
+        assert paths.lock.read_text().startswith(f"{child.pid} ")
+        assert holder(paths) is None
