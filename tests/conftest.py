@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from tests.golden.runner import Case
 
-TIMEOUTS_S = {"kernel": 120, "browser": 300, "crash": 120, "dask": 120, "notebooks": 300}
+TIMEOUTS_S = {"property": 300, "kernel": 120, "browser": 300, "crash": 120, "dask": 120, "notebooks": 300}
 """Marker, and the folder of that name → the time limit of its tests."""
 
 settings.register_profile("flownb", deadline=None)  # No timings are asserted: the machine may be busy.

@@ -118,10 +118,6 @@ class ExecutorName(StrEnum):
     """A Dask cluster."""
 
 
-LATER_EXECUTORS: Final = frozenset({ExecutorName.PROCESS, ExecutorName.DASK})
-"""Executors of the format that this version does not have yet; parsing refuses them by name."""
-
-
 class Policy(Frozen):
     """How one node is run, whatever its kind. Every field is None or False where the text does not set it."""
 

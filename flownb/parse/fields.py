@@ -17,7 +17,7 @@ from flownb.model.policy import Policy, Retry, parse_duration
 from flownb.model.types import TypeNotationError, check_type, convert
 from flownb.parse.drafts import Draft, known_values
 from flownb.parse.keys import FOREACH_KEYS, LOOP_KEYS, POLICY_KEYS, REPEATS, has_body
-from flownb.parse.mismatch import WANTED, explain, refuse_later_executor, shown
+from flownb.parse.mismatch import WANTED, explain, shown
 from flownb.parse.source import Problems, shortened
 from flownb.parse.yaml_values import Value
 
@@ -44,7 +44,6 @@ def fill_fields(draft: Draft, defaults: Policy, problems: Problems) -> None:
     }
     if texts.get("when"):
         policy["when"] = texts["when"]
-    refuse_later_executor(values.get("executor"), problems)
     draft.policy = _with_defaults(draft, _policy(policy, values, problems), defaults)
     _check_repeat(draft, problems)
     draft.repeat = _repeat(draft, values, texts, problems)

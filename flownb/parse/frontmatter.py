@@ -15,7 +15,7 @@ from flownb.model.policy import Duration, ExecutorName, Policy, Retry
 from flownb.model.workflow import Input, Order
 from flownb.parse.fields import check_default, check_notation, expression
 from flownb.parse.ids import identifier
-from flownb.parse.mismatch import explain, refuse_later_executor
+from flownb.parse.mismatch import explain
 from flownb.parse.nearest import did_you_mean
 from flownb.parse.source import Problems, Source, both_lines, front_matter_end, shortened
 from flownb.parse.yaml_values import Value, YamlError, load_yaml
@@ -160,8 +160,6 @@ def _read(whole: Value, head: Head, problems: Problems) -> None:
     if isinstance(known["version"].data if "version" in known else None, int | float):
         settings["version"] = _as_text(known["version"])
     head.settings = _settings({key: value.data for key, value in settings.items()}, settings, problems)
-    if "defaults" in known:
-        refuse_later_executor(known["defaults"].parts.get("executor"), problems)
     head.on_error_span = known["on_error"].span if "on_error" in known else None
 
 

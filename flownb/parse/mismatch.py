@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from flownb.codes import Code
-from flownb.model.policy import LATER_EXECUTORS
 from flownb.parse.nearest import did_you_mean
 from flownb.parse.source import Problems, shortened
 from flownb.parse.yaml_values import Value
@@ -158,10 +157,3 @@ def shown(value: Value) -> str:
             return f"the mapping {shortened(value.raw, 40)}" if value.raw else "a mapping"
         case _:
             return shortened(value.raw or str(value.data), 40)
-
-
-def refuse_later_executor(value: Value | None, problems: Problems) -> None:
-    """Report an executor that this version does not have yet."""
-    if value is not None and isinstance(value.data, str) and value.data in LATER_EXECUTORS:
-        what = f"the executor '{value.data}' is not in this version yet"
-        problems.error(Code.NOT_YET, what, value.span, "write `main` or `thread`")

@@ -24,7 +24,6 @@ from flownb.executors import dask
 from flownb.executors.dask import ADDRESS, DaskExecutor
 from flownb.executors.parcel import pack_body
 from flownb.model import events as e
-from flownb.parse import mismatch
 from flownb.runtimes.base import Printed
 from flownb.runtimes.frames import person_frames, person_place
 from flownb.runtimes.python import PythonBody
@@ -289,9 +288,8 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, client: Client, state_dir: Path) -> Callable[..., flownb.Run]:
-    """Run a document. The parser refuses this executor as long as it is in LATER_EXECUTORS: here it is not."""
-    monkeypatch.setattr(mismatch, "LATER_EXECUTORS", frozenset(), raising=False)
+def run(client: Client, state_dir: Path) -> Callable[..., flownb.Run]:
+    """Run a document."""
     return partial(_run, state_dir)
 
 

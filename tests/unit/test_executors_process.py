@@ -22,7 +22,6 @@ from flownb.executors.parcel import ELSEWHERE, carry_out, open_outcome, pack_bod
 from flownb.executors.process import ProcessExecutor
 from flownb.model.events import AttemptFailed, Event
 from flownb.model.record import Record
-from flownb.parse import mismatch
 from flownb.runtimes.base import Printed
 from flownb.runtimes.frames import person_frames, person_place
 from flownb.runtimes.python import PythonBody
@@ -432,9 +431,8 @@ def test_a_body_as_bytes_gives_its_outcome_as_bytes() -> None:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, state_dir: Path) -> Callable[..., flownb.Run]:
-    """Run a document. The parser refuses these executors as long as they are in LATER_EXECUTORS: here they are not."""
-    monkeypatch.setattr(mismatch, "LATER_EXECUTORS", frozenset(), raising=False)
+def run(state_dir: Path) -> Callable[..., flownb.Run]:
+    """Run a document."""
     return partial(_run, state_dir)
 
 

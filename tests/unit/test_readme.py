@@ -13,7 +13,7 @@ import flownb
 from flownb.cli import commands
 from flownb.model.decision import Request
 from flownb.model.nodes import BUILTIN_KINDS, LATER_KINDS
-from flownb.model.policy import LATER_EXECUTORS, ExecutorName
+from flownb.model.policy import ExecutorName
 from flownb.parse.keys import COMMON_KEYS, MARKERS, own_keys
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -113,12 +113,12 @@ def test_the_tables_list_what_this_version_has() -> None:
             if kind.TITLE in words_in(cell):
                 assert keys == own_keys(kind)
     properties: set[str] = set().union(*(words_in(row[1]) for row in rows_below("What there is")[11:]))
-    assert properties == (COMMON_KEYS | MARKERS) - {"type"} | set(ExecutorName) - LATER_EXECUTORS
+    assert properties == (COMMON_KEYS | MARKERS) - {"type"} | set(ExecutorName)
 
 
 def test_what_is_not_there_yet_is_named() -> None:
     section = README.partition("## What is not there yet\n")[2].partition("\n## ")[0]
-    assert set(LATER_KINDS) | set(LATER_EXECUTORS) <= words_in(section)
+    assert set(LATER_KINDS) <= words_in(section)
 
 
 def test_every_link_leads_somewhere() -> None:

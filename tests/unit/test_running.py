@@ -19,7 +19,6 @@ from flownb.api import plan
 from flownb.cli import run_command
 from flownb.model.decision import Request
 from flownb.model.events import AttemptFailed, Event, NodeCompleted, NodeFailed, NodeStarted
-from flownb.model.policy import LATER_EXECUTORS
 
 RunText = Callable[..., flownb.Run]
 SECRET = 'pä"ss\\word/<1>'
@@ -572,18 +571,3 @@ def test_nothing_starts_before_what_it_relies_on_is_written(run_text: RunText) -
 
     run_text(node("A", "1") + node("B", "a + 1", kind="expr") + node("C", "echo {{ b }}", kind="bash"), listen=listen)
     assert order == [f"{what} {key}" for key in "abc" for what in ("NodeStarted", "NodeCompleted")]
-
-
-# What is not there yet is refused by name before anything runs.
-
-
-@pytest.mark.parametrize("executor", sorted(LATER_EXECUTORS))
-@pytest.mark.parametrize("where", ["node", "defaults"])
-def test_an_executor_of_a_later_version_is_refused(executor: str, where: str) -> None:
-    text = node("A", "1", f"executor: {executor}")
-    if where == "defaults":
-        text = f"---\ndefaults: {{executor: {executor}}}\n---\n" + node("A", "1") + node("B", "2")
-    with pytest.raises(flownb.FlowSyntaxError) as refused:
-        flownb.parse(text)
-    assert [problem.code for problem in refused.value.problems] == ["not-yet"]
-    assert f"'{executor}'" in refused.value.problems[0].message

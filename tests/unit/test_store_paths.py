@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import re
 import secrets
@@ -42,7 +43,11 @@ def test_run_ids_of_one_second_sort_by_time(chosen: str) -> None:
     second = AT.replace(microsecond=0)
     moments = [second + timedelta(milliseconds=milliseconds) for milliseconds in (0, 1, 30, 31, 500, 998, 999, 1000)]
     other = "z" if chosen == "2" else "2"
-    made = [new_run_id(at, lambda _, turn=index: (chosen, other)[turn % 2]) for index, at in enumerate(moments)]
+    turns = itertools.cycle((chosen, other))
+    made = []
+    for at in moments:
+        letter = next(turns)
+        made.append(new_run_id(at, lambda _, letter=letter: letter))  # type: ignore[misc] # a default binds it now
     assert sorted(made) == made
 
 
