@@ -153,9 +153,9 @@ def test_a_reject_stops_the_run(run_text: RunText) -> None:
 def test_a_node_that_is_not_there_is_an_error_that_names_those_near(run_text: RunText) -> None:
     run = run_text(TWO_QUESTIONS, decide=reject)
     with pytest.raises(KeyError) as caught:
-        _ = run["secnd"]
+        _ = run["firstt"]
     assert isinstance(caught.value, flownb.FlowError)
-    assert str(caught.value) == f"run {run.id} has no node `secnd`\nhint: there is second, end"
+    assert str(caught.value) == f"run {run.id} has no node `firstt`\nhint: there is first"
 
 
 def test_a_text_that_is_no_workflow_says_what_to_write_instead() -> None:
