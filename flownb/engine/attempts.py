@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from tenacity import RetryCallState, wait_exponential, wait_fixed, wait_incrementing
 from tenacity.wait import wait_base
 
 from flownb.engine.checkpoints import ask, ask_again
 from flownb.engine.names import Frame, body_values, field_values
-from flownb.engine.results import Halted, Made, PartsFailedError, to_failure
+from flownb.engine.results import Halted, Made, PartsFailedError, own_copy, to_failure
 from flownb.errors import Failure, NodeTimeoutError, RejectedError
 from flownb.expressions import evaluate
+from flownb.graph import TOP
 from flownb.model import events as e
-from flownb.model.nodes import CheckpointNode, Container, FlowNode, Foreach, Leaf, Node
+from flownb.model.nodes import BodyKind, CheckpointNode, Container, FlowNode, Foreach, Leaf, Node
 from flownb.model.policy import Backoff, ExecutorName, Jitter, Retry
 from flownb.model.record import Record
 from flownb.runtimes.base import Scope
@@ -23,6 +24,8 @@ from flownb.runtimes.base import Scope
 if TYPE_CHECKING:
     from flownb.engine.body import BodyRun
     from flownb.engine.engine import Engine
+
+T = TypeVar("T")
 
 Work = Callable[["BodyRun", Node, str, Frame], Awaitable[Made]]
 """What is inside a container or a sub-flow."""
@@ -84,14 +87,14 @@ async def _attempt(body: BodyRun, node: Node, key: str, frame: Frame, work: Work
         return await ask(body, node, key, frame)
     if isinstance(node, Container | FlowNode):
         begin(engine, frame, node, key, attempt)
-        return await _in_time(policy.timeout, work(body, node, key, frame))
+        return await in_time(policy.timeout, work(body, node, key, frame))
     with engine.working():
         async with engine.slots:
             if body.is_stopping and attempt == 1:
                 raise Halted
             begin(engine, frame, node, key, attempt)
             await engine.commit()
-            return await _in_time(policy.timeout, _run_leaf(engine, node, key, frame))
+            return await in_time(policy.timeout, _run_leaf(engine, node, key, frame))
 
 
 def begin(engine: Engine, frame: Frame, node: Node, key: str, attempt: int = 1) -> None:
@@ -104,7 +107,7 @@ async def _run_leaf(engine: Engine, node: Leaf, key: str, frame: Frame) -> Made:
     services = engine.services
     scope = Scope(
         key=key,
-        values=body_values(engine, frame, node, key),
+        values=_own_values(engine, frame, node, key),
         folder=frame.program.folder,
         caller=services.callers[node.policy.executor or ExecutorName.MAIN],
         printed=lambda printed: services.printed(key, printed),
@@ -118,7 +121,19 @@ async def _run_leaf(engine: Engine, node: Leaf, key: str, frame: Frame) -> Made:
     return Made(value)
 
 
-async def _in_time(limit: float | None, work: Awaitable[Made]) -> Made:
+def _own_values(engine: Engine, frame: Frame, node: Leaf, key: str) -> dict[str, object]:
+    """Return name → value; a python body gets copies of data, so that it cannot change what others read.
+
+    The items of a `foreach` share what they read from outside: a copy for each would cost too much.
+    """
+    values = body_values(engine, frame, node, key)
+    if node.BODY is not BodyKind.PYTHON:
+        return values
+    is_alone = node.repeat is None and frame.scope == TOP
+    return {name: own_copy(value) if is_alone or name in frame.names else value for name, value in values.items()}
+
+
+async def in_time(limit: float | None, work: Awaitable[T]) -> T:
     """Await some work; past the limit it is cancelled, and ends before NodeTimeoutError is raised."""
     if limit is None:
         return await work

@@ -9,7 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from flownb.engine.names import Frame, body_values, field_values
-from flownb.engine.results import Made
+from flownb.engine.results import Halted, Made
 from flownb.errors import RejectedError
 from flownb.expressions import evaluate, render
 from flownb.model import events as e
@@ -38,7 +38,7 @@ async def ask(body: BodyRun, node: CheckpointNode, key: str, frame: Frame) -> Ma
     known = engine.state.questions.get(key)
     question = known.model_copy(update={"default": node.default}) if known else _question(engine, node, key, values)
     shown = {source: evaluate(source, field_values(engine, frame, node, "show", key)) for source in node.show}
-    decision = await _decision(engine, question, frame.program.fingerprints.get(node.id, ""), shown)
+    decision = await _decision(body, question, frame.program.fingerprints.get(node.id, ""), shown)
     made = Made(decision_json(decision))
     if decision.action == Action.REJECT:
         match node.on_reject:
@@ -89,7 +89,7 @@ async def ask_again(body: BodyRun, node: Node, key: str) -> Made | None:
         asked_at=engine.now(),
         actions=(Action.HAPPENED, Action.AGAIN, Action.FAIL),
     )
-    decision = await _decision(engine, question, body.frame.program.fingerprints.get(node.id, ""), {})
+    decision = await _decision(body, question, body.frame.program.fingerprints.get(node.id, ""), {})
     match decision.action:
         case Action.HAPPENED:
             return Made(engine.state.former.get(key) if decision.input is None else decision.input)
@@ -99,8 +99,8 @@ async def ask_again(body: BodyRun, node: Node, key: str) -> Made | None:
             raise RejectedError(f"`{key}` {before}; {decision.by} let it fail")
 
 
-async def _decision(engine: Engine, question: Question, definition: str, shown: Mapping[str, object]) -> Decision:
-    key = question.key
+async def _decision(body: BodyRun, question: Question, definition: str, shown: Mapping[str, object]) -> Decision:
+    engine, key = body.engine, question.key
     known = engine.state.decisions.get(key)
     if known is not None:
         return known
@@ -108,13 +108,14 @@ async def _decision(engine: Engine, question: Question, definition: str, shown: 
         engine.emit(e.NodeStarted(at=engine.now(), key=key, definition=definition))
     engine.emit(e.Asked(at=engine.now(), question=question))
     await engine.commit()
-    decision = engine.services.stored(key) or await _answer(engine, question, shown)
+    decision = engine.services.stored(key) or await _answer(body, question, shown)
     engine.emit(e.Decided(at=engine.now(), key=key, decision=decision))
     return decision
 
 
-async def _answer(engine: Engine, question: Question, shown: Mapping[str, object]) -> Decision:
+async def _answer(body: BodyRun, question: Question, shown: Mapping[str, object]) -> Decision:
     """Wait for the first answer: from the host, another process, or the deadline."""
+    engine = body.engine
     key, services = question.key, engine.services
     woken = engine.open[key] = asyncio.Event()
     try:
@@ -123,6 +124,8 @@ async def _answer(engine: Engine, question: Question, shown: Mapping[str, object
             return services.offer(key, at_once)
         engine.watch_for_quiet()
         while (standing := services.stored(key)) is None:
+            if body.is_stopping:
+                raise Halted  # Something failed, or was rejected: the question is asked again by a resume.
             left = _seconds_left(engine, question)
             if left <= 0:
                 late = Decision(action=question.default, at=engine.now(), via=Via.DEFAULT, timed_out=True)

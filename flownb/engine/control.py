@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from flownb.engine.attempts import begin, run_once
+from flownb.engine.attempts import begin, in_time, run_once
 from flownb.engine.names import Frame, Program, body_values, field_values, values_for
 from flownb.engine.results import Halted, Made, PartsFailedError, to_failure
 from flownb.errors import Failure, FlowError, NodeError
 from flownb.expressions import evaluate, render
 from flownb.fingerprints import fingerprints
-from flownb.graph import TOP, Unit, build_graph
+from flownb.graph import TOP, Unit, build_graph, is_gate
 from flownb.model import events as e
 from flownb.model.nodes import Branch, Container, FlowNode, Foreach, Loop, Node, Parallel, Rate
 from flownb.model.record import Record
@@ -357,7 +357,10 @@ async def _run_flow(body: BodyRun, node: FlowNode, key: str, frame: Frame) -> Ma
     policy = node.policy
     catches = bool(policy.retry or policy.fallback or policy.continue_on_error)
     part = body.inside(graph.bodies[TOP], Frame(program, prefix=f"{key}/"), catches=catches)
-    _raise_failures(await part.run_program())
+    limit = workflow.timeout
+    if any(is_gate(workflow, inner) for inner in workflow.nodes):
+        limit = None  # Waiting for a person does not count, and only the run knows when it does.
+    _raise_failures(await in_time(limit, part.run_program()))
     return Made(part.outputs())
 
 

@@ -267,7 +267,7 @@ class Engine:
         self.loop.call_later(_QUIET_S, self._look_for_quiet, self._activity)
 
     def _look_for_quiet(self, activity: int) -> None:
-        if not self.open or self._busy:
+        if not self.open or self._busy or self.is_stopping:
             return
         if activity != self._activity or self._pending:
             self.watch_for_quiet()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import marshal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -12,10 +13,13 @@ from pydantic import JsonValue
 from flownb.errors import Failure, FlowError
 from flownb.model.events import Gather
 from flownb.model.nodes import Leaf, NodeBase
+from flownb.model.record import Record
 from flownb.runtimes.frames import person_frames, person_place
 from flownb.secrets import Redactor
 
 _PREVIEW_LENGTH: Final = 200
+_DATA: Final = frozenset({list, dict})
+"""Types of data that a body could change in place."""
 _PLAIN: Final = frozenset({bool, int, str})
 """Types whose values are JSON as they are."""
 
@@ -74,6 +78,18 @@ def to_stored(value: object, redactor: Redactor) -> Stored:
     if redactor.holds(output):
         return Stored(redactor.json(output), reusable=False)
     return Stored(output, reusable=True)
+
+
+def own_copy(value: object) -> object:
+    """Return a copy of data, down to its leaves; anything that is no plain data is returned as it is."""
+    if isinstance(value, Record):
+        return Record(value)
+    if not isinstance(value, list | dict) or type(value) not in _DATA:
+        return value
+    try:
+        return marshal.loads(marshal.dumps(value))  # noqa: S302 it was made in this very line; nothing is as fast
+    except ValueError:
+        return value
 
 
 def _listed(value: object) -> object:

@@ -658,6 +658,41 @@ def test_an_input_that_held_a_secret_must_be_given_again(tmp_path: Path, monkeyp
     assert again.status == "completed"
 
 
+def test_a_body_cannot_change_what_other_nodes_read(tmp_path: Path) -> None:
+    text = "---\ninputs: {n: {type: 'list[int]', default: [0]}}\n---\n" + node("a", "[1, {'x': [2]}]")
+    text += node("b", "a[1]['x'].append(9)\na.append(3)\ninputs.n.append(4)\na") + node("c", "[a, inputs.n, b]")
+    made = run(text, tmp_path)
+    assert made["c"] == [[1, {"x": [2]}], [0], [1, {"x": [2, 9]}, 3]]
+    assert made["a"] == flownb.show(made.id, state_dir=tmp_path)["a"]
+
+
+def test_an_item_cannot_change_the_list_that_it_comes_from(tmp_path: Path) -> None:
+    made = run(
+        node("a", "[[1], [2]]") + node("b", "item.append(5)\nitem", "foreach: a") + node("c", "[a, b]"), tmp_path
+    )
+    assert made["c"] == [[[1], [2]], [[1, 5], [2, 5]]]
+
+
+def test_an_open_question_does_not_keep_a_failed_run_from_ending(tmp_path: Path) -> None:
+    text = "## P\n\n- type: parallel\n\n" + node("bad", "sleep 0.3; exit 3", runtime="bash", level=3)
+    text += node("ask", "Go?", runtime="checkpoint", level=3)
+    made = run(text, tmp_path, decide=lambda _request: None)
+    assert (made.status, made.nodes["ask"].status, made.errors[0].node) == ("failed", "cancelled", "bad")
+
+
+def test_the_timeout_of_a_sub_flow_is_obeyed(tmp_path: Path) -> None:
+    sub = "---\ntimeout: 200ms\n---\n" + node("slow", "sleep 30", runtime="bash")
+    (tmp_path / "sub.flow.md").write_text(sub, encoding="utf-8")
+    main = tmp_path / "main.flow.md"
+    main.write_text("## Call\n\n- type: flow\n- path: sub.flow.md\n", encoding="utf-8")
+    made = flownb.run(main)
+    assert (made.status, made.errors[0].type, made.nodes["call/slow"].status) == (
+        "failed",
+        "NodeTimeoutError",
+        "cancelled",
+    )
+
+
 def test_what_bodies_print_is_shown_without_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
