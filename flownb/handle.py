@@ -60,13 +60,7 @@ class Run:
     @property
     def status(self) -> RunStatus:
         """What became of it; `waiting` also while only a person's answer is missing."""
-        if self.state.status is RunStatus.RUNNING and self.state.open_questions:
-            asked = [question.key for question in self.state.open_questions]
-            running = [key for key, node in list(self.state.nodes.items()) if node.status is NodeStatus.RUNNING]
-            # What holds a checkpoint says running, but does nothing.
-            if all(any(question.startswith(key) for question in asked) for key in running):
-                return RunStatus.WAITING
-        return self.state.status
+        return self.state.seen_status
 
     @property
     def nodes(self) -> Mapping[str, NodeState]:

@@ -156,6 +156,18 @@ class RunState:
             if decision.action in (Action.AGAIN, Action.FAIL) and key in self.nodes and not self.nodes[key].is_settled
         ]
 
+    @property
+    def seen_status(self) -> RunStatus:
+        """The status as people see it: `waiting` also while a process works on it, but only an answer is missing."""
+        asked = [question.key for question in self.open_questions]
+        if self.status is not RunStatus.RUNNING or not asked:
+            return self.status
+        # What holds a question says running, but does nothing.
+        idle = {above for key in asked for above in _with_those_above(key)}
+        nodes = list(self.nodes.items())  # Another thread may add to them.
+        is_busy = any(node.status is NodeStatus.RUNNING and key not in idle for key, node in nodes)
+        return RunStatus.RUNNING if is_busy else RunStatus.WAITING
+
     def status_of(self, key: str) -> NodeStatus:
         """Return a node's status; `pending` for one that never began."""
         node = self.nodes.get(key)
@@ -169,6 +181,11 @@ class RunState:
     def apply(self, event: Event) -> None:
         """Take one event in."""
         _APPLY[type(event)](self, event)
+
+
+def _with_those_above(key: str) -> set[str]:
+    """Return a key and those of what it is in: `a[1]/b` gives `a`, `a[1]` and `a[1]/b`."""
+    return {key} | {key[:index] for index, character in enumerate(key) if character in "[{/"}
 
 
 def _run_started(state: RunState, event: e.RunStarted) -> None:
@@ -314,7 +331,7 @@ def state_json(state: RunState) -> dict[str, JsonValue]:
         "schema": SCHEMA,
         "workflow": state.workflow,
         "run_id": state.run_id,
-        "status": state.status,
+        "status": state.seen_status,
         "current_wave": current,
         "started_at": stamp(state.started_at),
         "finished_at": stamp(state.finished_at),

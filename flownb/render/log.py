@@ -151,7 +151,7 @@ def _summary(state: RunState) -> str:
         "Workflow": inert(state.workflow),
         "Started": stamp(state.started_at) or _NOTHING,
         "Duration": seconds(state.duration_s),
-        "Status": str(state.status),
+        "Status": str(state.seen_status),
     }
     return "".join(f"**{name}:** {value}  \n" for name, value in pairs.items())
 

@@ -139,7 +139,7 @@ def summary(paths: RunPaths) -> RunSummary:
     if found is not None:
         return found
     state = stored_state(paths)
-    return RunSummary(paths.run_id, paths.workflow, state.status, state.started_at, state.duration_s)
+    return RunSummary(paths.run_id, paths.workflow, state.seen_status, state.started_at, state.duration_s)
 
 
 def _from_snapshot(paths: RunPaths) -> RunSummary | None:

@@ -141,6 +141,24 @@ def test_a_question_is_open_until_it_is_decided() -> None:
         (Gather.EACH, {"p": "x", "q": "y"}, None),
     ],
 )
+@pytest.mark.parametrize(
+    "running, expected",
+    [
+        (["poll"], RunStatus.RUNNING),
+        (["rev"], RunStatus.RUNNING),  # Its id only begins like the question's.
+        (["each", "each[1]"], RunStatus.WAITING),  # They hold the question.
+        ([], RunStatus.WAITING),
+    ],
+)
+def test_a_run_is_seen_to_wait_when_only_an_answer_is_missing(running: list[str], expected: RunStatus) -> None:
+    question = QUESTION.model_copy(update={"key": "each[1]/review" if "each" in running else "review"})
+    state = fold([started(), *(begun(key) for key in running), e.Asked(at=later(1), question=question)])
+    assert state.seen_status is expected
+    assert state_json(state)["status"] == expected
+    state.apply(e.Decided(at=later(2), key=question.key, decision=YES))
+    assert state.seen_status is RunStatus.RUNNING
+
+
 def test_a_container_s_value_is_made_of_its_parts(gather: Gather, expected: JsonValue, count: int | None) -> None:
     parts = {"p": "a[0]"} if gather is Gather.ONE else {"p": "a[0]", "q": "a[1]"}
     done = e.NodeCompleted(at=later(3), key="a", gather=gather, count=2, parts=parts)
