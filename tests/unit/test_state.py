@@ -123,24 +123,6 @@ def test_a_node_may_end_without_an_attempt(event: e.Event, status: NodeStatus) -
     assert (node.status, node.attempts, node.started_at) == (status, 0, later(2))
 
 
-def test_a_question_is_open_until_it_is_decided() -> None:
-    asked = [begun("review"), e.Asked(at=later(2), question=QUESTION)]
-    state = fold(asked)
-    assert (state.status_of("review"), state.open_questions) == (NodeStatus.WAITING, [QUESTION])
-    state.apply(e.Decided(at=later(3), key="review", decision=YES))
-    assert (state.open_questions, state.decisions) == ([], {"review": YES})
-    assert fold(asked[1:]).nodes["review"].started_at == later(2)
-
-
-@pytest.mark.parametrize(
-    "gather, expected, count",
-    [
-        (Gather.ITEMS, ["x", "y"], 2),
-        (Gather.LAST, "last", 2),
-        (Gather.ONE, "x", None),
-        (Gather.EACH, {"p": "x", "q": "y"}, None),
-    ],
-)
 @pytest.mark.parametrize(
     "running, expected",
     [
@@ -159,6 +141,24 @@ def test_a_run_is_seen_to_wait_when_only_an_answer_is_missing(running: list[str]
     assert state.seen_status is RunStatus.RUNNING
 
 
+def test_a_question_is_open_until_it_is_decided() -> None:
+    asked = [begun("review"), e.Asked(at=later(2), question=QUESTION)]
+    state = fold(asked)
+    assert (state.status_of("review"), state.open_questions) == (NodeStatus.WAITING, [QUESTION])
+    state.apply(e.Decided(at=later(3), key="review", decision=YES))
+    assert (state.open_questions, state.decisions) == ([], {"review": YES})
+    assert fold(asked[1:]).nodes["review"].started_at == later(2)
+
+
+@pytest.mark.parametrize(
+    "gather, expected, count",
+    [
+        (Gather.ITEMS, ["x", "y"], 2),
+        (Gather.LAST, "last", 2),
+        (Gather.ONE, "x", None),
+        (Gather.EACH, {"p": "x", "q": "y"}, None),
+    ],
+)
 def test_a_container_s_value_is_made_of_its_parts(gather: Gather, expected: JsonValue, count: int | None) -> None:
     parts = {"p": "a[0]"} if gather is Gather.ONE else {"p": "a[0]", "q": "a[1]"}
     done = e.NodeCompleted(at=later(3), key="a", gather=gather, count=2, parts=parts)
