@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -125,7 +126,7 @@ def parse(source: str, *, bare: bool) -> nodes.Template:
     try:
         parser = _Parser(environment, source, state="variable" if bare else None)
         if not bare:
-            return parser.parse()
+            return _as_ids(parser.parse())
         expression = parser.parse_expression()
         if not parser.stream.eos:
             parser.fail(f"unexpected {str(parser.stream.current)!r} after the expression", parser.stream.current.lineno)
@@ -137,6 +138,14 @@ def parse(source: str, *, bare: bool) -> nodes.Template:
         raise ExpressionSyntaxError("it is nested too deeply") from None
     except (ValueError, OverflowError, MemoryError) as error:
         raise ExpressionSyntaxError(" ".join(str(error).split())) from None
+    return _as_ids(tree)
+
+
+def _as_ids(tree: nodes.Template) -> nodes.Template:
+    """Return the tree with its names as ids are: an `é` of two characters is that of one (NFKC, as in Python)."""
+    for name in tree.find_all(nodes.Name):
+        if not name.name.isascii():
+            name.name = unicodedata.normalize("NFKC", name.name)
     return tree
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from enum import StrEnum
 from typing import Annotated, Final
 
@@ -42,8 +43,14 @@ def _seconds(value: object) -> object:
     return value if isinstance(value, float) else parse_duration(value)
 
 
+def _id(value: object) -> object:
+    """Return an id in the form that ids have (NFKC)."""
+    return unicodedata.normalize("NFKC", value) if isinstance(value, str) else value
+
+
 def _ids(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
+    items = (value,) if isinstance(value, str) else value
+    return tuple(_id(item) for item in items) if isinstance(items, list | tuple) else items
 
 
 def _words(value: object) -> object:
@@ -129,7 +136,7 @@ class Policy(Frozen):
     """Further attempts."""
     timeout: Duration | None = Field(default=None, gt=0)
     """The limit for each attempt, in seconds."""
-    fallback: str | None = None
+    fallback: Annotated[str | None, BeforeValidator(_id)] = None
     """The id of the node that runs in its place when all attempts failed."""
     continue_on_error: bool = False
     """Whether a failure is recorded and the run goes on."""

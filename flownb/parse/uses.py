@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -203,7 +204,7 @@ def _use(read: ReadName, body: Value) -> Use:
 def _needs(draft: Draft, value: Value) -> list[Use]:
     parts = list(value.parts.values()) or [value]
     return [
-        Use(name=part.data, field="needs", span=part.span)
+        Use(name=unicodedata.normalize("NFKC", part.data), field="needs", span=part.span)
         for part in parts
         if isinstance(part.data, str) and draft.policy.needs is not None
     ]

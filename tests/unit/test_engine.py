@@ -761,3 +761,16 @@ def test_a_container_whose_own_nodes_use_each_other_is_still_an_output(tmp_path:
 def test_what_a_body_sets_in_inputs_no_other_sees(tmp_path: Path) -> None:
     text = "---\ninputs: {x: {type: int, default: 1}}\n---\n" + node("a", "inputs['x'] = 2") + node("b", "inputs.x")
     assert run(text, tmp_path)["b"] == 1
+
+
+def test_a_name_is_the_same_however_its_letters_are_composed(tmp_path: Path) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    text = (
+        node("Caf\u00e9", "1")
+        + node("b", f"{decomposed} + 1", runtime="expr")
+        + node("c", f"echo {{{{ {decomposed} }}}}", runtime="bash")
+    )
+    text += node("d", decomposed, f"needs: {decomposed}") + node("e", "1 / 0", f"fallback: {decomposed}2")
+    text += node(f"{decomposed}2", "'stood in'")
+    made = run(text, tmp_path)
+    assert [made[key] for key in (composed, "b", "c", "d", "e")] == [1, 2, "1", 1, "stood in"]
