@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 from pathlib import Path
 from typing import ClassVar
@@ -187,3 +188,15 @@ def test_bashs_length_is_read_as_a_comment_and_the_hint_says_what_to_write() -> 
     problems = diagnose("## A\n\n```bash\necho ${#x}\n```\n")[1]
     assert [problem.code for problem in problems] == [Code.EXPRESSION]
     assert "{% raw %}" in problems[0].hint
+
+
+@pytest.mark.parametrize("text", ["## A\n\n```text\nx\n```\n", "## A\n\n```python\n1/\n```\n"])
+def test_garbage_is_collected_after_a_parse_as_it_was_before(text: str) -> None:
+    diagnose(text)
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        diagnose(text)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
