@@ -222,15 +222,14 @@ def _connect(graph: Graph, body: Body) -> None:
     place = {unit.node.id: unit.index for unit in body.units}
     graph.around |= _groups_around(graph, body)
     _add_references(graph, body, place)
-    _add_gates(graph.workflow, body)
     container = graph.nodes.get(body.owner)
-    if isinstance(container, Parallel | Branch):
-        pass
-    elif graph.workflow.order is Order.DOCUMENT:
-        for unit in body.units[1:]:
-            unit.waits.append(unit.index - 1)
-    else:
-        _add_implicit(body, place, container.children if isinstance(container, Container) else graph.workflow.nodes)
+    if not isinstance(container, Parallel | Branch):
+        _add_gates(graph.workflow, body)
+        if graph.workflow.order is Order.DOCUMENT:
+            for unit in body.units[1:]:
+                unit.waits.append(unit.index - 1)
+        else:
+            _add_implicit(body, place, container.children if isinstance(container, Container) else graph.workflow.nodes)
     for unit in body.units:
         unit.waits = sorted(set(unit.waits))
 

@@ -19,6 +19,7 @@ from flownb.model import events as e
 from flownb.model.nodes import BodyKind, CheckpointNode, Container, FlowNode, Foreach, Leaf, Node
 from flownb.model.policy import Backoff, ExecutorName, Jitter, Retry
 from flownb.model.record import Record
+from flownb.model.state import NodeStatus
 from flownb.runtimes.base import Scope
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ T = TypeVar("T")
 
 Work = Callable[["BodyRun", Node, str, Frame], Awaitable[Made]]
 """What is inside a container or a sub-flow."""
+_OVER: Final = (NodeStatus.FAILED, NodeStatus.CANCELLED)
+"""How an earlier attempt of what holds a node may have left it."""
 _HOPELESS: Final = (SyntaxError, NameError, ImportError, RejectedError)
 """Errors that another attempt would only meet again."""
 
@@ -40,6 +43,8 @@ async def run_once(body: BodyRun, node: Node, key: str, frame: Frame, work: Work
         Halted: It was left, because the run starts nothing new.
     """
     engine = body.engine
+    if body.is_stopping:
+        raise Halted
     try:
         known = engine.state.nodes.get(key)
         if node.policy.once and (key in engine.state.former or (known is not None and known.attempts)):
@@ -60,10 +65,12 @@ async def run_once(body: BodyRun, node: Node, key: str, frame: Frame, work: Work
 async def _attempts(body: BodyRun, node: Node, key: str, frame: Frame, work: Work) -> list[Failure]:
     engine = body.engine
     before = engine.state.nodes.get(key)
-    failed = before.failed_attempts if before else 0
+    # Where it failed or was stopped in an earlier attempt of what holds it, it begins anew (format.md, section 4.4).
+    failed = before.failed_attempts if before and before.status not in _OVER else 0
+    is_new = True
     while True:
         try:
-            engine.complete(key, await _attempt(body, node, key, frame, work, failed + 1))
+            engine.complete(key, await _attempt(body, node, key, frame, work, failed + 1, is_new=is_new))
         except Halted:
             raise
         except Exception as error:  # noqa: BLE001 a stranger's code
@@ -72,6 +79,7 @@ async def _attempts(body: BodyRun, node: Node, key: str, frame: Frame, work: Wor
             is_last = node.policy.once or node.id in frame.program.graph.reserved
             wait = None if is_last else _next_wait(engine, node, error, failed)
             failed += 1
+            is_new = False
             if wait is None:
                 return await _give_up(body, node, key, frame, failures)
             engine.emit(e.AttemptFailed(at=engine.now(), key=key, failure=failures[0], wait_s=wait))
@@ -81,7 +89,9 @@ async def _attempts(body: BodyRun, node: Node, key: str, frame: Frame, work: Wor
             return []
 
 
-async def _attempt(body: BodyRun, node: Node, key: str, frame: Frame, work: Work, attempt: int) -> Made:
+async def _attempt(
+    body: BodyRun, node: Node, key: str, frame: Frame, work: Work, attempt: int, *, is_new: bool
+) -> Made:
     engine, policy = body.engine, node.policy
     if isinstance(node, CheckpointNode):
         return await ask(body, node, key, frame)
@@ -90,7 +100,7 @@ async def _attempt(body: BodyRun, node: Node, key: str, frame: Frame, work: Work
         return await in_time(policy.timeout, work(body, node, key, frame))
     with engine.working():
         async with engine.slots:
-            if body.is_stopping and attempt == 1:
+            if is_new and body.is_stopping:
                 raise Halted
             begin(engine, frame, node, key, attempt)
             await engine.commit()

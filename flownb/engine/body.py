@@ -95,6 +95,34 @@ class BodyRun:
         """Prepare the body of something in this one."""
         return BodyRun(self.engine, body, frame, self, catches=catches, enough=enough)
 
+    def beside(self, frame: Frame) -> BodyRun:
+        """Return a place of its own to stop: what runs in it ends with this body, or alone."""
+        return self.inside(Body(self.body.owner), frame, catches=False)
+
+    def stop(self) -> None:
+        """Let nothing new start here, nor in the run, where nothing around is ready for a failure."""
+        self._is_stopped = True
+        if not self.catches:
+            self.engine.is_stopping = True
+        self.engine.stir()
+
+    async def pause(self, wait_s: float) -> None:
+        """Wait some seconds before something starts.
+
+        Raises:
+            Halted: Nothing new starts any more.
+        """
+        engine = self.engine
+        sleeping = asyncio.ensure_future(engine.services.sleep(wait_s))
+        try:
+            with engine.working():
+                while not (self.is_stopping or sleeping.done()):
+                    await asyncio.wait((sleeping, engine.stirred), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+        if self.is_stopping:
+            raise Halted
+
     async def run_program(self) -> list[Failure]:
         """Run a document's nodes, and its `on_error` node where they failed; return what failed.
 
@@ -168,9 +196,7 @@ class BodyRun:
         if failures:
             self._failures += failures
             if self.enough is None:
-                self._is_stopped = True
-                if not self.catches:
-                    self.engine.is_stopping = True
+                self.stop()
             return None
         self._left -= 1
         self._succeeded += self.engine.state.status_of(self.frame.prefix + unit.node.id) is NodeStatus.COMPLETED

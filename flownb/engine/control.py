@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
+from pydantic_core import to_jsonable_python
 
 from flownb.engine.attempts import begin, in_time, run_once
 from flownb.engine.names import Frame, Program, body_values, field_values, values_for
+from flownb.engine.repeat import each, rounds
 from flownb.engine.results import Halted, Made, PartsFailedError, to_failure
-from flownb.errors import Failure, FlowError, NodeError
+from flownb.errors import Failure, FlowError
 from flownb.expressions import evaluate, render
 from flownb.fingerprints import fingerprints
 from flownb.graph import TOP, Unit, build_graph, is_gate
 from flownb.model import events as e
-from flownb.model.nodes import Branch, Container, FlowNode, Foreach, Loop, Node, Parallel, Rate
+from flownb.model.nodes import Branch, Container, FlowNode, Foreach, Loop, Node, Parallel
 from flownb.model.record import Record
 from flownb.model.state import NodeStatus
 from flownb.model.workflow import bind_inputs
@@ -25,10 +27,6 @@ from flownb.model.workflow import bind_inputs
 if TYPE_CHECKING:
     from flownb.engine.body import BodyRun
     from flownb.engine.engine import Engine
-
-
-class LoopError(NodeError):
-    """An `until` was still false after its last round."""
 
 
 async def run_node(body: BodyRun, unit: Unit, frame: Frame, *, is_chosen: bool = False) -> list[Failure]:
@@ -53,17 +51,14 @@ async def run_node(body: BodyRun, unit: Unit, frame: Frame, *, is_chosen: bool =
         return []
     fresh = key not in engine.state.nodes
     if node.policy.delay and fresh:
-        with engine.working():
-            await engine.services.sleep(node.policy.delay)
-        if body.is_stopping:
-            raise Halted
+        await body.pause(node.policy.delay)
     if node.policy.cache and _take_cached(engine, node, key, frame):
         return []
     match node.repeat:
         case Foreach():
-            return await _run_repeated(body, node, key, frame, partial(_each, node.repeat))
+            return await _run_repeated(body, node, key, frame, partial(each, node.repeat, _run_one))
         case Loop():
-            return await _run_repeated(body, node, key, frame, partial(_rounds, node.repeat))
+            return await _run_repeated(body, node, key, frame, partial(rounds, node.repeat, _run_one))
         case None:
             return await run_once(body, node, key, frame, run_inside)
 
@@ -108,12 +103,19 @@ def _take_cached(engine: Engine, node: Node, key: str, frame: Frame) -> bool:
     definition = frame.program.fingerprints.get(node.id, "")
     age = node.policy.cache if isinstance(node.policy.cache, float) else None
     try:
-        output = engine.services.cached(node.id, definition, age)
+        output = engine.services.cached(key, definition, age)
     except LookupError:
         return False
     begin(engine, frame, node, key)
     engine.emit(e.NodeCompleted(at=engine.now(), key=key, output=output))
     return True
+
+
+async def _run_one(body: BodyRun, node: Node, key: str, frame: Frame) -> list[Failure]:
+    """Run one item or round of a node."""
+    if node.policy.cache and _take_cached(body.engine, node, key, frame):
+        return []
+    return await run_once(body, node, key, frame, run_inside)
 
 
 async def _run_repeated(body: BodyRun, node: Node, key: str, frame: Frame, work: object) -> list[Failure]:
@@ -132,138 +134,6 @@ async def _run_repeated(body: BodyRun, node: Node, key: str, frame: Frame, work:
         engine.emit(e.NodeFailed(at=engine.now(), key=key, failure=failures[0], continued=continued))
         return [] if continued else list(failures)
     return []
-
-
-async def _each(repeat: Foreach, body: BodyRun, node: Node, key: str, frame: Frame) -> list[Failure]:
-    """Run a node once per item, some of them at once."""
-    engine = body.engine
-    items = _items(engine, repeat, node, key, frame)
-    engine.counts[key] = len(items)
-    failures: list[Failure] = []
-    indices = iter(range(len(items)))
-    pace = _Pace(engine, repeat.rate)
-    stopped = False
-
-    async def work() -> None:
-        nonlocal stopped
-        for index in indices:
-            item_key = f"{key}[{index}]"
-            if engine.is_done(item_key):
-                continue
-            if stopped or body.is_stopping:
-                stopped = True
-                return
-            await pace.wait()
-            names = {repeat.as_name: items[index], "item": items[index], "index": index}
-            place = frame.inside(names, prefix=f"{item_key}/", scope=node.id)
-            more = await run_once(body, node, item_key, place, run_inside)
-            if more:
-                failures.extend(more)
-                stopped = True
-
-    limit = repeat.concurrency or frame.program.workflow.concurrency
-    workers = min(limit, len(items))
-    engine.strands += workers - 1  # This one only waits for them.
-    try:
-        await _together(work, workers)
-    finally:
-        engine.strands -= workers - 1
-    if failures:
-        return failures
-    if stopped:
-        raise Halted
-    engine.complete(key, Made(gather=e.Gather.ITEMS, count=len(items)))
-    return []
-
-
-async def _together(work: object, count: int) -> None:
-    """Run some workers at once; when one of them breaks off, the others are cancelled."""
-    tasks = [asyncio.ensure_future(work()) for _ in range(count)]  # type: ignore[operator] # a coroutine function
-    try:
-        for task in tasks:
-            await task
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _items(engine: Engine, repeat: Foreach, node: Node, key: str, frame: Frame) -> Sequence[object]:
-    value = evaluate(repeat.items, field_values(engine, frame, node, "foreach", key))
-    if isinstance(value, Mapping | str | bytes) or value is None:
-        kind = "an object" if isinstance(value, Mapping) else type(value).__name__
-        hint = "to go through an object's pairs write `| items | list`" if isinstance(value, Mapping) else ""
-        raise NodeError(f"`foreach: {repeat.items}` gives {kind}, not a list", hint)
-    try:
-        return value if isinstance(value, Sequence) else list(value)  # type: ignore[call-overload] # else it raises
-    except TypeError:
-        raise NodeError(f"`foreach: {repeat.items}` gives {type(value).__name__}, not a list") from None
-
-
-class _Pace:
-    """Lets no more than so many items start in a period (a sliding window)."""
-
-    def __init__(self, engine: Engine, rate: Rate | None) -> None:
-        self._engine, self._rate = engine, rate
-        self._starts: list[float] = []
-        self._lock = asyncio.Lock()
-
-    async def wait(self) -> None:
-        """Return when the next item may start."""
-        if self._rate is None:
-            return
-        async with self._lock:
-            clock = self._engine.loop.time
-            self._starts = [start for start in self._starts if start > clock() - self._rate.period]
-            if len(self._starts) >= self._rate.count:
-                with self._engine.working():
-                    await self._engine.services.sleep(self._starts[0] + self._rate.period - clock())
-                self._starts.pop(0)
-            self._starts.append(clock())
-
-
-async def _rounds(repeat: Loop, body: BodyRun, node: Node, key: str, frame: Frame) -> list[Failure]:
-    """Repeat a node until its condition says so."""
-    engine = body.engine
-    previous: object = None
-    count = 0
-    while count < repeat.max:
-        round_key = f"{key}{{{count}}}"
-        names = {"round": count, "previous": previous}
-        place = frame.inside(names, prefix=f"{round_key}/", scope=node.id)
-        if not repeat.until and not _holds(engine, repeat, node, key, place.inside({node.id: previous})):
-            break
-        failures = await _round(repeat, body, node, round_key, place)
-        if failures:
-            return failures
-        made = engine.value_of(round_key)
-        previous = Record(made) if isinstance(node, Container) and isinstance(made, dict) else made
-        count += 1
-        if repeat.until and _holds(engine, repeat, node, key, place.inside({node.id: previous})):
-            break
-    else:
-        if repeat.until:
-            message = f"`until: {repeat.condition}` was still false after {repeat.max} rounds"
-            raise LoopError(message, "raise `max`, or look at why it never becomes true")
-    engine.complete(key, Made(gather=e.Gather.LAST, count=count) if count else Made(None))
-    return []
-
-
-async def _round(repeat: Loop, body: BodyRun, node: Node, key: str, place: Frame) -> list[Failure]:
-    engine = body.engine
-    if engine.is_done(key):
-        return []
-    if body.is_stopping:
-        raise Halted
-    if place.names["round"] and repeat.every:
-        with engine.working():
-            await engine.services.sleep(repeat.every)
-    return await run_once(body, node, key, place, run_inside)
-
-
-def _holds(engine: Engine, repeat: Loop, node: Node, key: str, place: Frame) -> bool:
-    field = "until" if repeat.until else "while"
-    return bool(evaluate(repeat.condition, field_values(engine, place, node, field, key)))
 
 
 async def run_inside(body: BodyRun, node: Node, key: str, frame: Frame) -> Made:
@@ -353,7 +223,7 @@ async def _run_flow(body: BodyRun, node: FlowNode, key: str, frame: Frame) -> Ma
     inputs = bind_inputs(workflow, given)
     graph = build_graph(workflow)
     folder = workflow.path.parent if workflow.path else frame.program.folder
-    program = Program(workflow, graph, Record(inputs), fingerprints(graph, {}), folder)
+    program = Program(workflow, graph, Record(inputs), fingerprints(graph, to_jsonable_python(inputs)), folder)
     policy = node.policy
     catches = bool(policy.retry or policy.fallback or policy.continue_on_error)
     part = body.inside(graph.bodies[TOP], Frame(program, prefix=f"{key}/"), catches=catches)

@@ -80,6 +80,11 @@ class Engine:
     `decide` and `cancel` may be called from any thread; everything else belongs to the loop.
     """
 
+    loop: asyncio.AbstractEventLoop
+    """The loop of whoever awaits `run`."""
+    stirred: asyncio.Future[None]
+    """Done when something may no longer start; then there is a new one."""
+
     def __init__(self, program: Program, state: RunState, services: Services) -> None:
         """Prepare a run.
 
@@ -233,6 +238,11 @@ class Engine:
         """Return the time, in UTC."""
         return self.services.clock()
 
+    def stir(self) -> None:
+        """Let whoever pauses look whether anything may still start."""
+        stirred, self.stirred = self.stirred, self.loop.create_future()
+        stirred.set_result(None)
+
     # Who is at work.
 
     @contextmanager
@@ -302,6 +312,7 @@ class Engine:
     def reject(self) -> None:
         """End the run as rejected, once what is under way is done."""
         self._rejected = self.is_stopping = True
+        self.stir()
 
     # The run.
 
@@ -312,6 +323,7 @@ class Engine:
             FlowStateError: The journal could not be written; what it holds is what was done.
         """
         self.loop = asyncio.get_running_loop()
+        self.stirred = self.loop.create_future()
         root = self._root = asyncio.current_task()
         assert root is not None, "run is awaited by a task"
         if self._cancelled:

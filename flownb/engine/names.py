@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from flownb.expressions import RESERVED_NAMES
 from flownb.graph import TOP, Graph
-from flownb.model.nodes import CheckpointNode, NodeBase, Use
+from flownb.model.nodes import Branch, CheckpointNode, Container, Foreach, Loop, Node, NodeBase, Parallel, Use
 from flownb.model.record import Record
 from flownb.model.state import NodeState, stamp
 from flownb.model.workflow import Workflow
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MISSING: Final = object()
 """Stands for a name that means nothing here."""
+_DECISION: Final = frozenset({"action", "input", "by", "at", "via", "timed_out"})
+"""What the value of a checkpoint holds."""
 _OUTSIDE_BODY: Final = frozenset({"when", "foreach", "collect", "until", "while", "needs"})
 """Properties that are worked out before or after a body, with names of their own."""
 
@@ -110,18 +112,47 @@ def _value(engine: Engine, frame: Frame, use: Use, key: str) -> object:
 
 
 def node_value(engine: Engine, graph: Graph, node: str, key: str) -> object:
-    """Return a node's value; a checkpoint's has its parts as attributes too."""
-    value = engine.value_of(key)
-    return Record(value) if isinstance(graph.nodes[node], CheckpointNode) and isinstance(value, dict) else value
+    """Return a node's value, as bodies and expressions read it."""
+    return _as_read(graph, graph.nodes[node], engine.value_of(key))
+
+
+def _as_read(graph: Graph, node: Node, value: object) -> object:
+    """Let the parts of a checkpoint's decision be attributes too, and those of a container that gives id → value."""
+    if isinstance(node.repeat, Foreach):
+        is_plain = node.repeat.collect or not isinstance(node, CheckpointNode | Container)
+        if is_plain or not isinstance(value, list):
+            return value
+        return [_as_read_once(graph, node, item) for item in value]
+    return _as_read_once(graph, node, value)
+
+
+def _as_read_once(graph: Graph, node: Node, value: object) -> object:
+    """Do so for one item, for the last round, or for what runs once."""
+    if not isinstance(value, dict):
+        return value
+    if isinstance(node, CheckpointNode):
+        return Record(value)
+    if not isinstance(node, Container):
+        return value
+    children = {unit.node.id: unit.node for unit in graph.bodies[node.id].units}
+    if isinstance(node, Parallel) or isinstance(node.repeat, Loop):
+        parts = {
+            name: _as_read(graph, children[name], part) if name in children else part for name, part in value.items()
+        }
+        return Record.of(parts)
+    if isinstance(node, Branch):
+        is_decision = value.keys() >= _DECISION and any(
+            isinstance(child, CheckpointNode) for child in children.values()
+        )
+        return Record(value) if is_decision else value
+    return _as_read(graph, next(reversed(children.values())), value)
 
 
 def _reserved(engine: Engine, frame: Frame, use: Use, key: str) -> object:
     state = engine.state
     match use.name:
         case "inputs":
-            own = Record()
-            dict.update(own, frame.program.inputs)  # What one body sets in it, no other sees.
-            return own
+            return Record.of(frame.program.inputs)  # What one body sets in it, no other sees.
         case "secrets":
             return Record(engine.services.secrets)
         case "env":

@@ -83,13 +83,14 @@ def to_stored(value: object, redactor: Redactor) -> Stored:
 def own_copy(value: object) -> object:
     """Return a copy of data, down to its leaves; anything that is no plain data is returned as it is."""
     if isinstance(value, Record):
-        return Record(value)
+        return Record.of({name: own_copy(item) for name, item in dict.items(value)})
     if not isinstance(value, list | dict) or type(value) not in _DATA:
         return value
     try:
         return marshal.loads(marshal.dumps(value))  # noqa: S302 it was made in this very line; nothing is as fast
     except ValueError:
-        return value
+        holds_records = type(value) is list and any(isinstance(item, Record) for item in value)
+        return [own_copy(item) for item in value] if holds_records else value
 
 
 def _listed(value: object) -> object:

@@ -33,6 +33,13 @@ class Record(dict[str, object]):
         suggestion = f"; did you mean `{near[0]}`?" if near else ""
         raise AttributeError(f"there is no `{name}`{suggestion}", name=name, obj=self)
 
+    @classmethod
+    def of(cls, fields: Mapping[str, object]) -> Record:
+        """Return a record of these very values: what is in them stays what it is."""
+        record = cls()
+        dict.update(record, fields)
+        return record
+
     def __reduce__(self) -> tuple[type[Record], tuple[dict[str, object]]]:
         return (Record, (dict(self),))
 

@@ -228,7 +228,7 @@ def _node_started(state: RunState, event: e.NodeStarted) -> None:
     state.nodes[event.key] = NodeState(
         status=NodeStatus.RUNNING,
         attempts=event.attempt,
-        failed_attempts=node.failed_attempts if node else 0,
+        failed_attempts=event.attempt - 1,
         started_at=started,
         definition=event.definition,
         error=node.error if node else None,
