@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -16,7 +17,8 @@ from flownb.model.decision import Action, Decision, Via, user_name
 from flownb.model.events import RunStatus
 from flownb.model.nodes import CheckpointNode
 from flownb.model.record import Record
-from flownb.model.state import NodeState, NodeStatus, RunState, state_json
+from flownb.model.state import NodeState, NodeStatus, RunState
+from flownb.model.state_file import state_json
 from flownb.render.diagram import mermaid
 from flownb.render.log import render_log
 from flownb.store import decisions
@@ -64,8 +66,13 @@ class Run:
 
     @property
     def nodes(self) -> Mapping[str, NodeState]:
-        """Key → what became of a node, item or round; nodes that never began come last."""
+        """Key → what became of a node, item or round; nodes that never began come last.
+
+        One that holds only what waits for an answer waits too.
+        """
         nodes = dict(list(self.state.nodes.items()))
+        for key in self.state.clock.waiting_holders():
+            nodes[key] = replace(nodes[key], status=NodeStatus.WAITING)
         for planned in self.state.plan:
             if not planned.inside:
                 nodes.setdefault(planned.id, NodeState(definition=planned.definition))
@@ -85,13 +92,14 @@ class Run:
 
     @property
     def errors(self) -> list[Failure]:
-        """Everything that made it fail, the first first."""
-        return list(self.state.failures)
+        """Everything that made it fail, the first first; then the items that failed and that it went on after."""
+        return self.state.errors
 
     @property
     def log(self) -> str:
         """The execution log, as Markdown."""
-        return render_log(self.state, mermaid(self.state.plan, self.state) if self.state.plan else None)
+        printed = self.session.printed if self.session is not None else ""
+        return render_log(self.state, mermaid(self.state.plan, self.state) if self.state.plan else None, printed)
 
     def __getitem__(self, key: str) -> object:
         """Return a node's value as a Python object.
@@ -217,11 +225,12 @@ def run_error(run: Run) -> FlowRunError:
         case RunStatus.CANCELLED:
             return FlowRunError(f"run {run.id} was cancelled", f"to go on: %flow_resume {run.id}")
         case _:
-            first = run.errors[0] if run.errors else None
+            failures = run.state.failures
+            first = failures[0] if failures else None
             if first is None:
                 return FlowRunError(f"run {run.id} is {run.status}", go_on)
             place = f"{first.place}: " if first.place else ""
             node = f"node `{first.node}` failed: " if first.node else ""
-            more = f" (and {len(run.errors) - 1} more)" if len(run.errors) > 1 else ""
+            more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
             message = f"{place}{node}{first.type}: {first.message}{more}"
-            return FlowRunError(message, first.hint or go_on, run.errors)
+            return FlowRunError(message, first.hint or go_on, failures)

@@ -24,6 +24,7 @@ from flownb.executors.places import Places
 from flownb.model.decision import Decision, Question, Request, Via, check_answer
 from flownb.model.events import Event
 from flownb.model.state import RunState
+from flownb.render.printed import Tapes
 from flownb.runtimes.base import Printed
 from flownb.runtimes.registry import Registry
 from flownb.secrets import Redactor
@@ -112,6 +113,7 @@ class Session:
         self._finished = threading.Event()
         self._callbacks: list[Callable[[], None]] = []
         self._lock = threading.Lock()
+        self._tapes = Tapes(prepared.redactor.text)
         self.engine = Engine(prepared.program, prepared.state, self._services(prepared))
         self._thread = threading.Thread(target=self._work, name=f"flownb-{self.paths.run_id}", daemon=True)
 
@@ -170,6 +172,12 @@ class Session:
         return self.engine.value_of(key)
 
     @property
+    def printed(self) -> str:
+        """What its nodes printed, folded a node, as Markdown; empty where they did not."""
+        with self._lock:
+            return self._tapes.folded()
+
+    @property
     def outputs(self) -> dict[str, object] | None:
         """Output → value, as it was made; None while the run is not completed."""
         return self.engine.outputs
@@ -204,12 +212,18 @@ class Session:
             ask=self._ask,
             leaves=self._leaves,
             watch=self._watch,
-            printed=self._hooks.printed,
+            printed=self._printed,
             cached=self._cached,
             clock=utc_now,
             sleep=asyncio.sleep,
             uniform=random.uniform,  # noqa: S311 it spreads retries, it guards nothing
         )
+
+    def _printed(self, key: str, printed: Printed) -> None:
+        if printed.mime in ("stdout", "stderr"):
+            with self._lock:
+                self._tapes.take(key, str(printed.data))
+        self._hooks.printed(key, printed)
 
     def _watch(self, event: Event, state: RunState) -> None:
         try:

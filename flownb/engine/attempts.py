@@ -49,7 +49,7 @@ async def run_once(body: BodyRun, node: Node, key: str, frame: Frame, work: Work
         known = engine.state.nodes.get(key)
         if node.policy.once and (key in engine.state.former or (known is not None and known.attempts)):
             try:
-                made = await ask_again(body, node, key)
+                made = await ask_again(body, node, key, frame)
             except RejectedError as error:
                 attempts = known.attempts if known else 1
                 return await _give_up(body, node, key, frame, _failures(engine, error, node, key, attempts))
@@ -110,7 +110,8 @@ async def _attempt(
 def begin(engine: Engine, frame: Frame, node: Node, key: str, attempt: int = 1) -> None:
     """Say that an attempt begins."""
     definition = frame.program.fingerprints.get(node.id, "")
-    engine.emit(e.NodeStarted(at=engine.now(), key=key, attempt=attempt, definition=definition))
+    inside = frame.holder_of(node.id, key)
+    engine.emit(e.NodeStarted(at=engine.now(), key=key, attempt=attempt, definition=definition, inside=inside))
 
 
 async def _run_leaf(engine: Engine, node: Leaf, key: str, frame: Frame) -> Made:

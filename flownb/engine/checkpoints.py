@@ -16,6 +16,7 @@ from flownb.model import events as e
 from flownb.model.decision import Action, Decision, Question, Via
 from flownb.model.nodes import CheckpointNode, DefaultAction, Node, OnReject
 from flownb.model.state import decision_json
+from flownb.render.rows import rows_of
 
 if TYPE_CHECKING:
     from flownb.engine.body import BodyRun
@@ -35,10 +36,12 @@ async def ask(body: BodyRun, node: CheckpointNode, key: str, frame: Frame) -> Ma
     """
     engine = body.engine
     values = body_values(engine, frame, node, key)
-    known = engine.state.questions.get(key)
-    question = known.model_copy(update={"default": node.default}) if known else _question(engine, node, key, values)
     shown = {source: evaluate(source, field_values(engine, frame, node, "show", key)) for source in node.show}
-    decision = await _decision(body, question, frame.program.fingerprints.get(node.id, ""), shown)
+    known = engine.state.questions.get(key)
+    question = (
+        known.model_copy(update={"default": node.default}) if known else _question(engine, node, key, values, shown)
+    )
+    decision = await _decision(body, node, question, frame, shown)
     made = Made(decision_json(decision))
     if decision.action == Action.REJECT:
         match node.on_reject:
@@ -51,7 +54,9 @@ async def ask(body: BodyRun, node: CheckpointNode, key: str, frame: Frame) -> Ma
     return made
 
 
-def _question(engine: Engine, node: CheckpointNode, key: str, values: Mapping[str, object]) -> Question:
+def _question(
+    engine: Engine, node: CheckpointNode, key: str, values: Mapping[str, object], shown: Mapping[str, object]
+) -> Question:
     now = engine.now()
     redactor = engine.services.redactor
     actions = (Action.APPROVE, Action.REJECT, *((Action.INPUT,) if node.input is not None else ()))
@@ -62,6 +67,7 @@ def _question(engine: Engine, node: CheckpointNode, key: str, values: Mapping[st
         text=redactor.text(str(render(node.body, values)).rstrip("\n")),
         input=node.input,
         show=node.show,
+        shown={source: redactor.text(rows_of(value)) for source, value in shown.items()},
         default=node.default,
         asked_at=now,
         deadline=now + timedelta(seconds=limit) if limit is not None else None,
@@ -69,7 +75,7 @@ def _question(engine: Engine, node: CheckpointNode, key: str, values: Mapping[st
     )
 
 
-async def ask_again(body: BodyRun, node: Node, key: str) -> Made | None:
+async def ask_again(body: BodyRun, node: Node, key: str, frame: Frame) -> Made | None:
     """Ask what became of a node that is never repeated without asking (format.md, section 4.6).
 
     Returns:
@@ -89,7 +95,7 @@ async def ask_again(body: BodyRun, node: Node, key: str) -> Made | None:
         asked_at=engine.now(),
         actions=(Action.HAPPENED, Action.AGAIN, Action.FAIL),
     )
-    decision = await _decision(body, question, body.frame.program.fingerprints.get(node.id, ""), {})
+    decision = await _decision(body, node, question, frame, {})
     match decision.action:
         case Action.HAPPENED:
             return Made(engine.state.former.get(key) if decision.input is None else decision.input)
@@ -99,13 +105,16 @@ async def ask_again(body: BodyRun, node: Node, key: str) -> Made | None:
             raise RejectedError(f"`{key}` {before}; {decision.by} let it fail")
 
 
-async def _decision(body: BodyRun, question: Question, definition: str, shown: Mapping[str, object]) -> Decision:
+async def _decision(
+    body: BodyRun, node: Node, question: Question, frame: Frame, shown: Mapping[str, object]
+) -> Decision:
     engine, key = body.engine, question.key
     known = engine.state.decisions.get(key)
     if known is not None:
         return known
     if key not in engine.state.questions:
-        engine.emit(e.NodeStarted(at=engine.now(), key=key, definition=definition))
+        definition, inside = frame.program.fingerprints.get(node.id, ""), frame.holder_of(node.id, key)
+        engine.emit(e.NodeStarted(at=engine.now(), key=key, definition=definition, inside=inside))
     engine.emit(e.Asked(at=engine.now(), question=question))
     await engine.commit()
     decision = engine.services.stored(key) or await _answer(body, question, shown)

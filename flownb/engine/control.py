@@ -107,7 +107,7 @@ def _take_cached(engine: Engine, node: Node, key: str, frame: Frame) -> bool:
     except LookupError:
         return False
     begin(engine, frame, node, key)
-    engine.emit(e.NodeCompleted(at=engine.now(), key=key, output=output))
+    engine.emit(e.NodeCompleted(at=engine.now(), key=key, output=output, taken=e.Taken.CACHED))
     return True
 
 

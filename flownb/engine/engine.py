@@ -117,7 +117,8 @@ class Engine:
         self._waiters: list[asyncio.Future[None]] = []
         self._is_flushing = False
         self._busy = self._activity = 0
-        self._left_s = program.workflow.timeout
+        limit_s = program.workflow.timeout
+        self._left_s = None if limit_s is None else max(0.0, limit_s - (state.clock.seconds - state.clock.limit_from_s))
         self._timer: asyncio.TimerHandle | None = None
         self._since = 0.0
 

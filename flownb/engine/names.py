@@ -78,6 +78,16 @@ class Frame:
             frame = frame.parent
         return frame.prefix + node
 
+    def holder_of(self, node: str, key: str) -> str:
+        """Return the key of what holds a node here, where `key`, its own, does not say so; else an empty text."""
+        graph = self.program.graph
+        if key.endswith(("]", "}")):
+            return ""
+        if node in graph.reserved and "error" in self.names:
+            return str(self.names["error"]["node"])  # type: ignore[index] # a Failure's record
+        home = graph.home[node]
+        return "" if home in (TOP, self.scope) else self.prefix + home
+
 
 def values_for(engine: Engine, frame: Frame, uses: Iterable[Use], key: str) -> dict[str, object]:
     """Return name → value for some uses; names that mean nothing are left out."""

@@ -14,6 +14,7 @@ from flownb.errors import Failure, FlowError
 from flownb.model.events import Gather
 from flownb.model.nodes import Leaf, NodeBase
 from flownb.model.record import Record
+from flownb.render.rows import size_of
 from flownb.runtimes.frames import person_frames, person_place
 from flownb.secrets import Redactor
 
@@ -110,7 +111,8 @@ def _preview(value: object, redactor: Redactor) -> JsonValue:
         text = repr(value)
     except Exception as error:  # noqa: BLE001 a stranger's repr
         text = f"(no preview: {type(error).__name__})"
-    short = redactor.text(text)[:_PREVIEW_LENGTH]
+    size = size_of(value)
+    short = redactor.text(f"{size}\n{text}" if size else text)[:_PREVIEW_LENGTH]
     return {"type": f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."), "preview": short}
 
 

@@ -85,6 +85,8 @@ class Question(Frozen):
     """`text`, a type (format.md section 6), or None: nothing can be submitted."""
     show: tuple[str, ...] = ()
     """The expressions whose values are shown with it."""
+    shown: dict[str, str] = {}
+    """Expression of `show` → what there was to see of its value, in at most 20 rows."""
     default: DefaultAction = DefaultAction.REJECT
     """What is taken where no one answers."""
     asked_at: datetime

@@ -122,6 +122,8 @@ class NodeStarted(EventBase):
     """Which attempt, from 1."""
     definition: str = ""
     """The fingerprint that a resume compares."""
+    inside: str = ""
+    """The key of what holds it, where its own key does not say so: a `parallel` and its children, say."""
 
 
 class AttemptFailed(EventBase):
@@ -149,6 +151,15 @@ class Gather(StrEnum):
     """name → the part's value."""
 
 
+class Taken(StrEnum):
+    """Where a value comes from that a run did not make itself."""
+
+    CACHED = "cached"
+    """From an earlier run, because the node says `cache`."""
+    REUSED = "reused"
+    """From the run that it takes over from."""
+
+
 class NodeCompleted(EventBase):
     """A node is done and has a value."""
 
@@ -167,6 +178,8 @@ class NodeCompleted(EventBase):
     """How many items or rounds there are."""
     parts: dict[str, str] = {}
     """Name → key, for `one` and `each`."""
+    taken: Taken | None = None
+    """Where the value was taken from; None: it was made."""
 
 
 class NodeFailed(EventBase):

@@ -12,11 +12,9 @@ from pydantic import JsonValue
 
 from flownb.errors import Failure
 from flownb.model import events as e
+from flownb.model.clock import RunClock
 from flownb.model.decision import Action, Decision, Question
 from flownb.model.events import Event, PlannedNode, RunStatus, gathered
-
-SCHEMA: Final = 1
-"""The number of the state file's layout (interfaces.md, section 4)."""
 
 
 class NodeStatus(StrEnum):
@@ -47,11 +45,6 @@ def stamp(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def seconds_between(start: datetime | None, end: datetime | None) -> float | None:
-    """Return the seconds from one moment to another, to the millisecond; None where one is missing."""
-    return round((end - start).total_seconds(), 3) if start and end else None
-
-
 @dataclass(frozen=True, slots=True)
 class NodeState:
     """What became of one node, item or round."""
@@ -80,6 +73,12 @@ class NodeState:
     """Its fingerprint when it was begun."""
     count: int | None = None
     """How many items or rounds it had; None: it has none."""
+    taken: e.Taken | None = None
+    """Where its value was taken from; None: it was made."""
+    began_s: float | None = None
+    """What the run's clock showed when it was taken up; None: it is not under way."""
+    spent_s: float = 0.0
+    """Seconds of the run's clock that it was under way, up to when it last ended or was left."""
 
     @property
     def is_settled(self) -> bool:
@@ -88,8 +87,12 @@ class NodeState:
 
     @property
     def duration_s(self) -> float | None:
-        """Seconds from start to end."""
-        return seconds_between(self.started_at, self.finished_at)
+        """Seconds that it was under way, without the time in which nothing ran; None while it has not ended."""
+        return round(self.spent_s, 3) if self.started_at and self.finished_at else None
+
+    def spent_until(self, clock_s: float) -> float:
+        """Return the seconds that it was under way, at a moment of the run's clock."""
+        return self.spent_s + (clock_s - self.began_s if self.began_s is not None else 0.0)
 
 
 def node_id(key: str) -> str:
@@ -136,16 +139,26 @@ class RunState:
     """Everything that made it fail, the first first."""
     former: dict[str, JsonValue] = field(default_factory=dict)
     """Key → what it made before a resume ran it again: with `once` it is asked about."""
+    clock: RunClock = field(default_factory=RunClock)
+    """Counts the time in which something ran."""
 
     @property
     def duration_s(self) -> float | None:
-        """Seconds from start to end; None while it has not ended."""
-        return seconds_between(self.started_at, self.finished_at)
+        """Seconds from start to end, without the time in which nothing ran; None while it has not ended."""
+        return round(self.clock.seconds, 3) if self.started_at and self.finished_at else None
 
     @property
     def open_questions(self) -> list[Question]:
         """What waits for an answer."""
         return [question for key, question in self.questions.items() if key not in self.decisions]
+
+    @property
+    def errors(self) -> list[Failure]:
+        """Everything that made it fail, the first first; then why items failed that it went on after."""
+        known = set(self.failures)
+        nodes = list(self.nodes.items())  # Another thread may add to them.
+        passed = [node.error for key, node in nodes if key.endswith("]") and node.continued and node.error]
+        return [*self.failures, *(failure for failure in passed if failure not in known)]
 
     @property
     def used_up(self) -> list[str]:
@@ -159,14 +172,7 @@ class RunState:
     @property
     def seen_status(self) -> RunStatus:
         """The status as people see it: `waiting` also while a process works on it, but only an answer is missing."""
-        asked = [question.key for question in self.open_questions]
-        if self.status is not RunStatus.RUNNING or not asked:
-            return self.status
-        # What holds a question says running, but does nothing.
-        idle = {above for key in asked for above in _with_those_above(key)}
-        nodes = list(self.nodes.items())  # Another thread may add to them.
-        is_busy = any(node.status is NodeStatus.RUNNING and key not in idle for key, node in nodes)
-        return RunStatus.RUNNING if is_busy else RunStatus.WAITING
+        return RunStatus.WAITING if self.status is RunStatus.RUNNING and self.clock.is_idle() else self.status
 
     def status_of(self, key: str) -> NodeStatus:
         """Return a node's status; `pending` for one that never began."""
@@ -180,12 +186,18 @@ class RunState:
 
     def apply(self, event: Event) -> None:
         """Take one event in."""
+        if isinstance(event, e.RunResumed):
+            self.clock.resume(event.at, anew=self.finished_at is not None)
+        else:
+            self.clock.advance(event.at)
         _APPLY[type(event)](self, event)
 
 
-def _with_those_above(key: str) -> set[str]:
-    """Return a key and those of what it is in: `a[1]/b` gives `a`, `a[1]` and `a[1]/b`."""
-    return {key} | {key[:index] for index, character in enumerate(key) if character in "[{/"}
+def _over(state: RunState, key: str) -> tuple[NodeState | None, float]:
+    """Note that a node is no longer under way; return what was known of it, and how long it was."""
+    state.clock.end(key)
+    node = state.nodes.get(key)
+    return node, node.spent_until(state.clock.seconds) if node else 0.0
 
 
 def _run_started(state: RunState, event: e.RunStarted) -> None:
@@ -215,6 +227,8 @@ def _run_resumed(state: RunState, event: e.RunResumed) -> None:
                 failed_attempts=0 if fresh else node.failed_attempts,
                 error=None,
                 finished_at=None,
+                began_s=None,
+                spent_s=node.spent_until(state.clock.seconds),
             )
 
 
@@ -225,6 +239,8 @@ def _planned(state: RunState, event: e.Planned) -> None:
 def _node_started(state: RunState, event: e.NodeStarted) -> None:
     node = state.nodes.get(event.key)
     started = node.started_at if node and node.started_at else event.at
+    began_s = node.began_s if node and node.began_s is not None else state.clock.seconds
+    state.clock.begin(event.key, event.inside)
     state.nodes[event.key] = NodeState(
         status=NodeStatus.RUNNING,
         attempts=event.attempt,
@@ -232,6 +248,8 @@ def _node_started(state: RunState, event: e.NodeStarted) -> None:
         started_at=started,
         definition=event.definition,
         error=node.error if node else None,
+        began_s=began_s,
+        spent_s=node.spent_s if node else 0.0,
     )
 
 
@@ -242,7 +260,8 @@ def _attempt_failed(state: RunState, event: e.AttemptFailed) -> None:
 
 def _node_completed(state: RunState, event: e.NodeCompleted) -> None:
     output = event.output if event.gather is None else gathered(event, state.output_of)
-    node = state.nodes.get(event.key) or NodeState(started_at=event.at)
+    known, spent_s = _over(state, event.key)
+    node = known or NodeState(started_at=event.at)
     state.nodes[event.key] = NodeState(  # Written out: `replace` costs three times as much, and this is the hot path.
         status=NodeStatus.COMPLETED,
         attempts=node.attempts,
@@ -255,13 +274,21 @@ def _node_completed(state: RunState, event: e.NodeCompleted) -> None:
         fallback=event.fallback,
         definition=node.definition,
         count=event.count if event.gather in (e.Gather.ITEMS, e.Gather.LAST) else None,
+        taken=event.taken,
+        spent_s=spent_s,
     )
 
 
 def _node_failed(state: RunState, event: e.NodeFailed) -> None:
-    node = state.nodes.get(event.key) or NodeState(started_at=event.at)
+    known, spent_s = _over(state, event.key)
     state.nodes[event.key] = replace(
-        node, status=NodeStatus.FAILED, finished_at=event.at, error=event.failure, continued=event.continued
+        known or NodeState(started_at=event.at),
+        status=NodeStatus.FAILED,
+        finished_at=event.at,
+        error=event.failure,
+        continued=event.continued,
+        began_s=None,
+        spent_s=spent_s,
     )
 
 
@@ -272,28 +299,36 @@ def _node_skipped(state: RunState, event: e.NodeSkipped) -> None:
 
 
 def _node_cancelled(state: RunState, event: e.NodeCancelled) -> None:
-    node = state.nodes.get(event.key) or NodeState(started_at=event.at)
-    state.nodes[event.key] = replace(node, status=NodeStatus.CANCELLED, finished_at=event.at)
+    known, spent_s = _over(state, event.key)
+    node = known or NodeState(started_at=event.at)
+    state.nodes[event.key] = replace(
+        node, status=NodeStatus.CANCELLED, finished_at=event.at, began_s=None, spent_s=spent_s
+    )
 
 
 def _asked(state: RunState, event: e.Asked) -> None:
     key = event.question.key
     state.questions[key] = event.question
+    state.clock.ask(key)
     node = state.nodes.get(key) or NodeState(started_at=event.at)
-    state.nodes[key] = replace(node, status=NodeStatus.WAITING)
+    began_s = node.began_s if node.began_s is not None else state.clock.seconds
+    state.nodes[key] = replace(node, status=NodeStatus.WAITING, began_s=began_s)
 
 
 def _decided(state: RunState, event: e.Decided) -> None:
     state.decisions[event.key] = event.decision
+    state.clock.end(event.key)
 
 
 def _run_waiting(state: RunState, event: e.RunWaiting) -> None:  # noqa: ARG001 every one takes its event
     state.status = RunStatus.WAITING
+    state.clock.stop()
 
 
 def _run_finished(state: RunState, event: e.RunFinished) -> None:
     state.status, state.finished_at, state.outputs = event.status, event.at, event.outputs
     state.failures = list(event.failures)
+    state.clock.stop()
 
 
 # Any: each function takes the one kind of event that it stands under.
@@ -312,57 +347,6 @@ _APPLY: Final[Mapping[type, Callable[[RunState, Any], None]]] = {
     e.RunWaiting: _run_waiting,
     e.RunFinished: _run_finished,
 }
-
-
-def state_json(state: RunState) -> dict[str, JsonValue]:
-    """Return what the run's state file holds (interfaces.md, section 4)."""
-    planned = {node.id: node for node in state.plan}
-    keys = list(state.nodes) + [node.id for node in state.plan if node.id not in state.nodes and not node.inside]
-    nodes: dict[str, JsonValue] = {}
-    current = 0
-    for key in keys:
-        plan = planned.get(key) or planned.get(node_id(key))
-        node = state.nodes.get(key) or NodeState()
-        wave = plan.wave if plan else 0
-        if node.started_at is not None:
-            current = max(current, wave)
-        nodes[key] = _node_json(node, wave, plan.definition if plan else "")
-    return {
-        "schema": SCHEMA,
-        "workflow": state.workflow,
-        "run_id": state.run_id,
-        "status": state.seen_status,
-        "current_wave": current,
-        "started_at": stamp(state.started_at),
-        "finished_at": stamp(state.finished_at),
-        "duration": state.duration_s,
-        "definition": {"sha256": state.definition},
-        "inputs": dict(state.inputs),
-        "secrets": list(state.secrets),
-        "nodes": nodes,
-        "decisions": {key: decision_json(decision) for key, decision in state.decisions.items()},
-        "outputs": dict(state.outputs),
-        "document": state.document,
-        "errors": [failure.as_json() for failure in state.failures],
-    }
-
-
-def _node_json(node: NodeState, wave: int, definition: str) -> dict[str, JsonValue]:
-    record: dict[str, JsonValue] = {
-        "status": node.status,
-        "wave": wave,
-        "attempts": node.attempts,
-        "started_at": stamp(node.started_at),
-        "finished_at": stamp(node.finished_at),
-        "duration": node.duration_s,
-        "output": node.output,
-        "error": node.error.as_json() if node.error else None,
-        "fallback": node.fallback,
-        "definition_sha256": node.definition or definition,
-    }
-    if not node.reusable:
-        record["reusable"] = False
-    return record
 
 
 def decision_json(decision: Decision) -> dict[str, JsonValue]:

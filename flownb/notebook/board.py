@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from flownb.errors import Failure
@@ -81,6 +81,7 @@ class Board:
         """What became of the run."""
         self.lines: dict[str, Line] = {}
         """Key → line, in the document's order; fallbacks and the like only once they begin."""
+        self._waiting: set[str] = set()
         self._containers = {node.inside for node in state.plan if node.inside}
         for planned in state.plan:
             if _is_drawn(planned):
@@ -115,6 +116,22 @@ class Board:
                 line.status, line.note = NodeStatus.RUNNING, decision.action
             case _:
                 self._end_run(event)
+
+    def settle(self, waiting: set[str]) -> None:
+        """Let the lines of these keys wait, and no others: a node waits too while all that it holds does.
+
+        Args:
+            waiting: Keys of nodes that wait for an answer, or hold only such.
+        """
+        known, self._waiting = self._waiting, {_holder(key) for key in waiting}
+        for key in (known | self._waiting) - waiting:
+            line = self.lines.get(key)
+            if line is not None and line.status is NodeStatus.WAITING:
+                line.status, line.note = NodeStatus.RUNNING, ""
+        for key in waiting:
+            line = self.lines.get(key)
+            if line is not None and line.status is NodeStatus.RUNNING:
+                line.status, line.note = NodeStatus.WAITING, "waits for an answer"
 
     @property
     def ticks(self) -> bool:
@@ -159,7 +176,9 @@ class Board:
             return
         line = self._line(key)
         line.status, line.attempt = node.status, node.attempts
-        line.started_at, line.finished_at = node.started_at, node.finished_at
+        if node.started_at and node.duration_s is not None:  # Without the time in which nothing ran.
+            line.started_at = node.started_at
+            line.finished_at = node.started_at + timedelta(seconds=node.duration_s)
         if node.status in (NodeStatus.COMPLETED, NodeStatus.SKIPPED):
             line.note = "kept from before"
 

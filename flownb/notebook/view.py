@@ -97,10 +97,12 @@ class View:
         self._paint()
         self._thread.start()
 
-    def watch(self, event: Event, _state: RunState) -> None:
+    def watch(self, event: Event, state: RunState) -> None:
         """Take an event in."""
+        waiting = state.clock.asking | state.clock.waiting_holders()
         with self._lock:
             self._board.take(event)
+            self._board.settle(waiting)
         self._bell.set()
 
     def printed(self, key: str, printed: Printed) -> None:
@@ -203,14 +205,13 @@ class View:
 
 
 def final_text(state: RunState, printed: str) -> str:
-    """Return what stays in the notebook: the log, and what the nodes printed.
+    """Return what stays in the notebook: the log, with what the nodes printed.
 
     Args:
         state: A run that nobody changes any more.
-        printed: Markdown below the log; may be empty.
+        printed: Markdown for its part `Printed`; may be empty.
     """
-    log = render_log(state, mermaid(state.plan, state) if state.plan else None)
-    return f"{log}\n### Printed\n\n{printed}" if printed else log
+    return render_log(state, mermaid(state.plan, state) if state.plan else None, printed)
 
 
 def _late_bundle(shown: Shown) -> Bundle:

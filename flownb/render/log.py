@@ -21,6 +21,7 @@ from flownb.render.inert import code_span, cut, fenced, inert, one_line
 
 _OUTPUT_CHARACTERS: Final = 50
 _MOST_ERRORS: Final = 20
+_MOST_DECISIONS: Final = 20
 _MESSAGE_CHARACTERS: Final = 4000
 _NOTHING: Final = "-"
 _PART: Final = re.compile(r"([^\[{]+)([\[{])\d+[\]}]")
@@ -30,7 +31,7 @@ _BLANK_END: Final = re.compile(rf"(?:^|{_BREAK})[ \t]*{_BREAK}\Z")
 _ANSWERS: Final = frozenset({Action.APPROVE, Action.REJECT, Action.INPUT})
 
 
-def render_log(state: RunState, diagram: str | None = None) -> str:
+def render_log(state: RunState, diagram: str | None = None, printed: str = "") -> str:
     """Return the log as Markdown in which nothing that comes from data, answers or messages is active.
 
     The table has a row for each node outside items and rounds, in the order in which they began, then those that never
@@ -39,12 +40,20 @@ def render_log(state: RunState, diagram: str | None = None) -> str:
     Args:
         state: What happened. Secrets are already out of it.
         diagram: Mermaid text for `### Graph`; None: no such part.
+        printed: Markdown for `### Printed`, folded already; empty: no such part.
     """
     parts = [f"---\n\n## {LOG_HEADING}\n", _summary(state), _table(state)]
-    if state.failures:
-        parts.append(_errors(state.failures))
+    if errors := state.errors:
+        parts.append(_errors(errors))
+    if state.decisions:
+        parts.append(_decisions(state))
+    if printed:
+        parts.append(f"### Printed\n\n{printed}")
     if diagram:
-        parts.append("### Graph\n\n" + fenced(diagram, "mermaid"))
+        graph = fenced(diagram, "mermaid")
+        parts.append(
+            f"### Graph\n\n<details><summary>the nodes and what they wait for</summary>\n\n{graph}\n</details>\n"
+        )
     return "\n".join(parts)
 
 
@@ -122,22 +131,15 @@ def describe_decision(decision: Decision) -> str:
     return f"{decision.action}{by} ({decision.via}){said}"
 
 
-def describe_status(node: NodeState, items: int = 0, rounds: int = 0, failed: int = 0) -> str:
-    """Return a node's status with what else is to be known, as `completed (3 attempts)`, not yet inert.
-
-    Args:
-        node: The node.
-        items: How many items of it there are; 0: it has none.
-        rounds: How many rounds there are; 0: it has none.
-        failed: How many of either failed.
-    """
+def _with_notes(word: str, node: NodeState, items: int, rounds: int, failed: int) -> str:
+    """Return the column Status: its word with what else is to be known, as `completed (3 attempts)`, not yet inert."""
     notes = [_count(node.attempts, "attempt")] if node.attempts > 1 else []
     notes += [_count(items, "item")] if items else []
     notes += [_count(rounds, "round")] if rounds else []
     notes += [f"{failed:,} failed"] if failed else []
     notes += [f"fallback: {node.fallback}"] if node.fallback else []
     notes += ["the run went on"] if node.continued and node.status == NodeStatus.FAILED else []
-    return f"{node.status} ({', '.join(notes)})" if notes else str(node.status)
+    return f"{word} ({', '.join(notes)})" if notes else word
 
 
 def seconds(duration_s: float | None) -> str:
@@ -158,16 +160,29 @@ def _summary(state: RunState) -> str:
 
 def _table(state: RunState) -> str:
     rows = ["| Node | Status | Duration | Output |", "|---|---|---|---|"]
-    sums = _sums(state)
+    sums, waiting = _sums(state), state.clock.waiting_holders()
     shown = [key for key in state.nodes if "[" not in key and "{" not in key]
     shown += [node.id for node in state.plan if node.id not in state.nodes and not node.inside]
     for key in shown:
         node = state.nodes.get(key) or NodeState()
         items, rounds, failed = sums.get(key, (0, 0, 0))
-        status = describe_status(node, items, rounds, failed)
+        word = str(NodeStatus.WAITING) if key in waiting else _status_word(state, key, node)
+        status = _with_notes(word, node, items, rounds, failed)
         cells = (key, status, seconds(node.duration_s), _output(state, key, node))
         rows.append("| " + " | ".join(inert(cell) for cell in cells) + " |")
     return "\n".join(rows) + "\n"
+
+
+def _status_word(state: RunState, key: str, node: NodeState) -> str:
+    """Return what the column Status says of a node."""
+    decision = state.decisions.get(key)
+    if decision and decision.action == Action.REJECT:
+        return "rejected"
+    if node.taken and node.status is NodeStatus.COMPLETED:
+        return node.taken
+    if node.status is NodeStatus.PENDING and state.finished_at is not None:
+        return "not run"
+    return node.status
 
 
 def _sums(state: RunState) -> dict[str, tuple[int, int, int]]:
@@ -211,6 +226,34 @@ def _errors(failures: list[Failure]) -> str:
     return "\n".join(parts)
 
 
+def _decisions(state: RunState) -> str:
+    """Return who decided what, on which question, with what was shown."""
+    parts = ["### Decisions\n"]
+    for key, decision in list(state.decisions.items())[:_MOST_DECISIONS]:
+        at = f", {stamp(decision.at)}" if decision.at else ""
+        parts.append(f"**{inert(key)}** {inert(describe_decision(decision) + at)}\n")
+        question = state.questions.get(key)
+        if question is not None:
+            parts.append(fenced(cut(question.text, _MESSAGE_CHARACTERS)))
+        if len(said := _said(decision)) > _OUTPUT_CHARACTERS:
+            parts.append(f"answer:\n\n{fenced(said)}")
+        if question is not None:
+            parts += [f"{code_span(source)}\n\n{fenced(rows)}" for source, rows in question.shown.items()]
+    if len(state.decisions) > _MOST_DECISIONS:
+        parts.append(f"… and {len(state.decisions) - _MOST_DECISIONS:,} more.\n")
+    return "\n".join(parts)
+
+
+def _said(decision: Decision) -> str:
+    """Return what was submitted with a decision, in full; empty where nothing was."""
+    if decision.input is None:
+        return ""
+    return cut(
+        decision.input if isinstance(decision.input, str) else _json_start(decision.input, _MESSAGE_CHARACTERS),
+        _MESSAGE_CHARACTERS,
+    )
+
+
 def _explanation(failure: Failure) -> str:
     headline = cut(f"{failure.type}: {failure.message}".rstrip(": \n"), _MESSAGE_CHARACTERS)
     traceback = failure.traceback.strip("\n").removesuffix(headline).strip("\n")
@@ -228,12 +271,12 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def _json_start(value: JsonValue) -> str:
+def _json_start(value: JsonValue, most: int = _OUTPUT_CHARACTERS) -> str:
     """Return the first characters of a value's JSON; the rest is not worked out, however large it is."""
     text = ""
     for piece in json.JSONEncoder(ensure_ascii=False).iterencode(value):
-        text += piece[: 2 * _OUTPUT_CHARACTERS]
-        if len(text) > _OUTPUT_CHARACTERS:
+        text += piece[: 2 * most]
+        if len(text) > most:
             break
     return text
 

@@ -11,9 +11,11 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
 from flownb.errors import Failure, FlowStateError
+from flownb.model.clock import RunClock
 from flownb.model.decision import Decision
-from flownb.model.events import RunStatus
-from flownb.model.state import SCHEMA, NodeState, NodeStatus, RunState, state_json
+from flownb.model.events import RunStatus, Taken
+from flownb.model.state import NodeState, NodeStatus, RunState
+from flownb.model.state_file import SCHEMA, state_json
 from flownb.secrets import Redactor
 from flownb.store.files import TO_WRITE, Sync, write_atomically
 from flownb.store.journal import load_state
@@ -109,6 +111,7 @@ def _from_json(content: dict[str, Any]) -> RunState:  # Any: whatever JSON holds
         decisions={key: Decision.model_validate_json(to_json(said)) for key, said in content["decisions"].items()},
         outputs=content["outputs"],
         failures=[Failure.model_validate(failure) for failure in content["errors"]],
+        clock=RunClock(content["duration"] or 0.0),
     )
 
 
@@ -123,6 +126,8 @@ def _node(content: dict[str, Any]) -> NodeState:
         error=Failure.model_validate(content["error"]) if content["error"] else None,
         fallback=content["fallback"],
         definition=content["definition_sha256"],
+        taken=Taken(content["taken"]) if "taken" in content else None,
+        spent_s=content["duration"] or 0.0,
     )
 
 

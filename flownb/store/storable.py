@@ -102,7 +102,8 @@ def _changed(event: Event, change: Callable[[JsonValue], JsonValue], text: Calla
         case e.NodeSkipped():
             return _with(event, reason=text(event.reason))
         case e.Asked(question=question):
-            asked = {"heading": text(question.heading), "text": text(question.text)}
+            shown = {source: text(rows) for source, rows in question.shown.items()}
+            asked = {"heading": text(question.heading), "text": text(question.text), "shown": shown}
             return _with(event, question=question.model_copy(update=asked))
         case e.Decided(decision=decision):
             said = {"input": change(decision.input), "by": text(decision.by)}

@@ -165,7 +165,7 @@ def test_where_no_one_can_answer_the_default_is_taken_and_told(flownb: Start) ->
     done = flownb("run", "asking.flow.md")
     assert done.returncode == 3
     assert "review: reject (nobody could answer)" in done.stderr
-    assert "| review | completed | " in done.stdout
+    assert "| review | rejected | " in done.stdout
 
 
 def test_what_goes_to_a_pipe_has_no_escape_codes(flownb: Start) -> None:

@@ -154,6 +154,43 @@ def test_a_question_that_is_open_when_the_run_fails_is_asked_again_with_its_dead
         assert request.question.deadline == before.deadline == before.asked_at + timedelta(hours=1)
 
 
+def test_items_that_failed_and_were_let_pass_are_told_with_index_and_message(tmp_path: Path) -> None:
+    text = node("a", "1 / item", "foreach: [1, 0, 2, 0]", "continue_on_error: true") + node("b", "a")
+    made = run(text, tmp_path)
+    expected = [("a[1]", "division by zero"), ("a[3]", "division by zero")]
+    kept = flownb.show(made.id, state_dir=tmp_path)
+    assert made.status == "completed"
+    for one in (made, kept):
+        assert [(failure.node, failure.message) for failure in one.errors] == expected
+        assert [(error["node"], error["message"]) for error in one.as_json()["errors"]] == expected  # type: ignore[index,union-attr]
+        assert "### Errors" in one.log
+        assert "**a[3]**" in one.log
+    assert made.raise_for_status() is made
+
+
+def test_a_run_that_fails_counts_only_what_made_it_fail(tmp_path: Path) -> None:
+    text = node("a", "1 / item", "foreach: [0]", "continue_on_error: true") + node("b", "a; {}['k']")
+    made = run(text, tmp_path)
+    assert [failure.node for failure in made.errors] == ["b", "a[0]"]
+    with pytest.raises(flownb.FlowRunError) as caught:
+        made.raise_for_status()
+    assert "more" not in caught.value.message
+    assert [failure.node for failure in caught.value.errors] == ["b"]
+
+
+def test_a_table_shows_its_size(tmp_path: Path) -> None:
+    table = "class Table:\n    shape = (1389, 3)\n    def __repr__(self): return '   a  b'\nTable()"
+    made = run(node("a", table) + node("b", "a.shape[0]"), tmp_path)
+    times = "\N{MULTIPLICATION SIGN}"
+    assert f"Table: 1,389 {times} 3 a b |" in made.log
+
+
+def test_a_cache_hit_says_so(tmp_path: Path) -> None:
+    text = "---\nname: c\n---\n" + node("a", "1", "cache: true")
+    assert "| a | completed |" in run(text, tmp_path).log
+    assert "| a | cached |" in run(text, tmp_path).log
+
+
 # A container that is tried again (4.4).
 
 

@@ -29,6 +29,7 @@ from flownb.model.events import (
     RunFinished,
     RunStarted,
     RunStatus,
+    Taken,
 )
 from flownb.model.state import RunState
 from flownb.render.inert import cut, one_line
@@ -104,7 +105,7 @@ def test_nodes_stand_in_the_order_they_began_then_those_that_never_did() -> None
     plan.append(PlannedNode(id="inner", type="text", wave=0, definition="", inside="b"))
     log = render_log(state_of(*done("b", 1), *done("a", 2), *done("publish/upload", 3), *done("c", 4), plan=plan))
     assert list(rows(log)) == ["b", "a", "publish/upload", "c", "never"]
-    assert row(log, "never") == "| never | pending | - |  |"
+    assert row(log, "never") == "| never | not run | - |  |"
 
 
 def test_items_are_summed_up_in_their_nodes_row() -> None:
@@ -121,7 +122,55 @@ def test_items_are_summed_up_in_their_nodes_row() -> None:
 def test_rounds_are_counted() -> None:
     events = [NodeStarted(at=BEGIN, key="poll"), *done("poll{0}", 1), *done("poll{1}", "ready")]
     log = render_log(state_of(*events, NodeCompleted(at=BEGIN, key="poll", gather=Gather.LAST, count=2)))
-    assert row(log, "poll") == "| poll | completed (2 rounds) | 0.00s | ready |"
+    assert row(log, "poll") == "| poll | completed (2 rounds) | 1.00s | ready |"
+
+
+def test_a_node_that_never_started_is_pending_while_the_run_has_not_ended() -> None:
+    state = state_of(plan=[PlannedNode(id="later", type="text", wave=0, definition="")])
+    state.finished_at = None
+    assert row(render_log(state), "later") == "| later | pending | - |  |"
+
+
+@pytest.mark.parametrize("taken", list(Taken))
+def test_a_value_that_was_taken_from_elsewhere_says_so(taken: Taken) -> None:
+    log = render_log(state_of(NodeStarted(at=BEGIN, key="a"), NodeCompleted(at=BEGIN, key="a", output=1, taken=taken)))
+    assert row(log, "a") == f"| a | {taken} | 0.00s | 1 |"
+
+
+def test_what_a_person_saw_and_said_stands_under_decisions() -> None:
+    shown = {"score | length": "12", "score": '{"a": 1}\n```\n# no heading'}
+    question = Question(key="review", heading="Review", text="Publish **12**?", asked_at=BEGIN, shown=shown)
+    said = Decision(action=Action.INPUT, input={"note": "x" * 60}, by="ana", via=Via.NOTEBOOK, at=BEGIN)
+    state = state_of(NodeStarted(at=BEGIN, key="review"), Asked(at=BEGIN, question=question))
+    state.apply(Decided(at=BEGIN, key="review", decision=said))
+    assert render_log(state).partition("### Decisions\n\n")[2] == (
+        f'**review** input by ana (notebook): {{"note": "{"x" * 40}…, 2026-11-23T10:15:02.114Z\n\n'
+        "```text\nPublish **12**?\n```\n\n"
+        f'answer:\n\n```text\n{{"note": "{"x" * 60}"}}\n```\n\n'
+        "`score | length`\n\n```text\n12\n```\n\n"
+        '`score`\n\n````text\n{"a": 1}\n```\n# no heading\n````\n'
+    )
+
+
+@pytest.mark.parametrize("count, more", [(20, ""), (23, "… and 3 more.")])
+def test_at_most_20_decisions_and_errors_are_told(count: int, more: str) -> None:
+    events: list[Event] = []
+    for index in range(count):
+        decision = Decision(action=Action.APPROVE, by=f"p{index}")
+        events += [Decided(at=BEGIN, key=f"ask[{index}]", decision=decision), *failed(f"a[{index}]", f"no {index}")]
+    parts = render_log(state_of(*events)).partition("### Decisions")
+    for part, noun in ((parts[0], "**a["), (parts[2], "**ask[")):
+        assert part.count(noun) == 20
+        assert ("… and 3 more." in part) is bool(more)
+
+
+def test_failed_items_that_the_run_went_on_after_are_told_with_their_index() -> None:
+    why = Failure(node="a[1]", type="ValueError", message="no", place="In[1]:3", hint="do")
+    events = [*done("a[0]", 1), NodeStarted(at=BEGIN, key="a[1]")]
+    events.append(NodeFailed(at=BEGIN, key="a[1]", failure=why, continued=True))
+    state = state_of(*events, NodeCompleted(at=BEGIN, key="a", gather=Gather.ITEMS, count=2))
+    assert state.errors == [why]
+    assert "### Errors\n\n**a[1]** (In[1\\]:3)\n\n```text\nValueError: no\n\nhint: do\n```\n" in render_log(state)
 
 
 def test_attempts_and_fallback_stand_beside_the_status() -> None:
@@ -193,7 +242,8 @@ def test_nothing_of_a_failure_is_active(text: str) -> None:
     events = failed("a", text, traceback=text, place=text, hint=text)
     log = render_log(state_of(*events, status=RunStatus.FAILED), diagram=text or "x")
     tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(log)
-    assert [token.content for token in tokens if token.type == "html_block"] == []
+    fold = ["<details><summary>the nodes and what they wait for</summary>\n", "</details>\n"]
+    assert [token.content for token in tokens if token.type == "html_block"] == fold
     assert [token.tag for token in tokens if token.type == "heading_open"] == ["h2", "h3", "h3"]
     assert [token.info for token in tokens if token.type == "fence"] == ["text", "mermaid"]
     allowed = {"text", "html_inline", "strong_open", "strong_close", "code_inline", "hardbreak", "softbreak"}
@@ -244,7 +294,10 @@ def test_a_checkpoint_shows_who_decided_what(decision: Decision, expected: str) 
         Decided(at=BEGIN, key="review", decision=decision),
         NodeCompleted(at=BEGIN, key="review", output={}),
     ]
-    assert row(render_log(state_of(*events)), "review") == f"| review | completed | 0.00s | {expected} |"
+    status = "rejected" if decision.action == Action.REJECT else "completed"
+    log = render_log(state_of(*events))
+    assert row(log, "review") == f"| review | {status} | 0.00s | {expected} |"
+    assert f"### Decisions\n\n**review** {expected}\n\n```text\nPublish?\n```\n" in log
 
 
 def test_a_once_node_that_was_asked_about_shows_its_value() -> None:

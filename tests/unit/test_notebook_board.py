@@ -101,6 +101,31 @@ def test_a_run_waits_only_when_nothing_else_runs() -> None:
     assert "· waiting ·" in drawn(made)[0]
 
 
+def test_a_partly_answered_foreach_waits_but_while_an_item_of_it_runs() -> None:
+    state = state_of(planned("each"))
+    made = Board(state)
+    heads = []
+    item = [e.NodeStarted(at=at(0), key=f"each[{index}]") for index in range(2)]
+    asked = [Question(key=f"each[{index}]/ask", heading="Ask", text="?", asked_at=at(0)) for index in range(2)]
+    events: list[Event] = [
+        e.NodeStarted(at=at(0), key="each"),
+        *item,
+        *(e.Asked(at=at(0), question=question) for question in asked),
+        e.Decided(at=at(1), key="each[0]/ask", decision=Decision(action="approve")),
+        e.NodeCompleted(at=at(1), key="each[0]/ask"),
+        e.NodeStarted(at=at(1), key="each[0]/work"),
+        e.NodeCompleted(at=at(2), key="each[0]/work"),
+        e.NodeCompleted(at=at(2), key="each[0]"),
+    ]
+    for event in events:
+        state.apply(event)
+        made.take(event)
+        made.settle(state.clock.asking | state.clock.waiting_holders())
+        heads.append(drawn(made)[0].split(" · ")[1])
+    assert heads[3:] == ["running", "waiting", *["running"] * 4, "waiting"]
+    assert row(made, "each").startswith("| ◆ | each | 1 · waits for an answer |")
+
+
 def test_ends_are_told_with_their_reason() -> None:
     made = board(planned("a", "b", "c", "d"))
     made.take(e.NodeStarted(at=at(0), key="a"))

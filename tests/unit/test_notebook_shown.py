@@ -7,7 +7,8 @@ import pytest
 from flownb.executors.capture import capture_into
 from flownb.notebook.publishing import BUNDLE, Display, DisplayCapture
 from flownb.notebook.safe_html import display_html, safe_html
-from flownb.notebook.shown import MOST_CHARACTERS, MOST_DISPLAYS, MOST_PRINTED, Shown
+from flownb.notebook.shown import MOST_DISPLAYS, Shown
+from flownb.render.printed import MOST_CHARACTERS, MOST_PRINTED
 from flownb.runtimes.base import Printed
 
 
@@ -33,11 +34,12 @@ def test_what_a_node_printed_is_folded_under_its_name_items_too() -> None:
     assert "<code>b</code> printed 2 lines" in folded
 
 
-def test_long_output_is_folded_shut_and_its_beginning_left_out() -> None:
+def test_long_output_is_folded_shut_and_cut_in_the_middle() -> None:
     made = shown(*(("a", text(f"line {number}\n")) for number in range(20_000)))
     folded = made.folded()
     assert folded.startswith("<details><summary>")
-    assert "the beginning is left out" in folded
+    assert "printed 20,000 lines" in folded
+    assert "```text\nline 0\n" in folded
     assert "line 19999\n" in folded
     assert len(folded) < MOST_CHARACTERS + 500
 
@@ -46,7 +48,7 @@ def test_many_nodes_that_print_much_do_not_fill_the_notebook() -> None:
     made = shown(*((f"n{number}", text("x" * 400 + "\n")) for number in range(1000)))
     folded = made.folded()
     assert len(folded) < 1.5 * MOST_PRINTED
-    assert folded.endswith("… and 750 more nodes printed.")
+    assert folded.endswith("… and 750 more nodes printed.\n")
 
 
 def test_printed_data_stays_inside_its_fence() -> None:

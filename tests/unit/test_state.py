@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from flownb.errors import Failure
 from flownb.model import events as e
+from flownb.model.clock import RunClock
 from flownb.model.decision import Decision, Question
 from flownb.model.events import Gather, PlannedNode, RunStatus
 from flownb.model.state import (
@@ -17,10 +18,9 @@ from flownb.model.state import (
     RunState,
     decision_json,
     node_id,
-    seconds_between,
     stamp,
-    state_json,
 )
+from flownb.model.state_file import state_json
 from flownb.store.journal import fold
 from tests.runs import AT, completed, finished, later, started
 
@@ -54,6 +54,7 @@ def test_a_run_that_starts_is_running_with_all_that_it_was_given() -> None:
         inputs={"n": 1},
         secrets=("T",),
         document="a.flow.md",
+        clock=RunClock(told_at=AT),
     )
 
 
@@ -71,6 +72,7 @@ def test_a_node_goes_from_running_to_completed() -> None:
         finished_at=later(2),
         output=3,
         definition="f1",
+        spent_s=1,
     )
 
 
@@ -241,11 +243,6 @@ def test_a_key_holds_its_node_s_id(key: str, expected: str) -> None:
 def test_moments_are_written_in_milliseconds_and_utc() -> None:
     assert stamp(AT + timedelta(microseconds=999)) == "2026-11-23T10:15:02.114Z"
     assert stamp(None) is None
-
-
-def test_there_is_no_time_between_moments_that_are_missing() -> None:
-    assert (seconds_between(None, AT), seconds_between(AT, None)) == (None, None)
-    assert seconds_between(AT, AT + timedelta(microseconds=1499)) == 0.001
 
 
 def test_the_state_file_holds_what_interfaces_md_names() -> None:

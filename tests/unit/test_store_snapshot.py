@@ -13,7 +13,7 @@ import pytest
 from flownb.errors import Failure, FlowStateError
 from flownb.model import events as e
 from flownb.model.decision import Decision
-from flownb.model.state import state_json
+from flownb.model.state_file import state_json
 from flownb.render.log import render_log
 from flownb.secrets import Redactor
 from flownb.store.journal import Journal, fold, load_state
