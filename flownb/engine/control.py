@@ -42,7 +42,7 @@ async def run_node(body: BodyRun, unit: Unit, frame: Frame, *, is_chosen: bool =
     if engine.is_done(key) and not (is_chosen and engine.state.status_of(key) is NodeStatus.SKIPPED):
         return []
     try:
-        reason = _skip_reason(engine, body, unit, frame, key)
+        reason = _skip_reason(engine, body, unit, frame, key, is_chosen=is_chosen)
     except FlowError as error:
         return _failed(engine, node, key, error)
     if reason is not None:
@@ -70,12 +70,15 @@ def _failed(engine: Engine, node: Node, key: str, error: Exception) -> list[Fail
     return [] if node.policy.continue_on_error else [failure]
 
 
-def _skip_reason(engine: Engine, body: BodyRun, unit: Unit, frame: Frame, key: str) -> str | None:
-    """Return why a node is skipped; None: it is not (format.md, section 4.3)."""
+def _skip_reason(engine: Engine, body: BodyRun, unit: Unit, frame: Frame, key: str, *, is_chosen: bool) -> str | None:
+    """Return why a node is skipped; None: it is not (format.md, section 4.3).
+
+    Of one that a branch chose the condition was looked at: a resume does not look again.
+    """
     if unit.refers and all(_was_skipped(engine, frame, target) for target in unit.refers):
         return "what it refers to was skipped"
     conditions = list(unit.whens)
-    if unit.node.policy.when:
+    if unit.node.policy.when and not is_chosen:
         conditions.append(unit.node.policy.when)
     for condition in conditions:
         if not evaluate(condition, _condition_values(engine, body, unit, frame, key)):

@@ -13,12 +13,14 @@ import pytest
 import flownb
 from flownb import Run
 from flownb.api import start
+from flownb.engine.attempts import plain_wait
 from flownb.executors.interrupt import MainInterrupts
 from flownb.executors.local import MainQueue
 from flownb.host import Hooks, Session
 from flownb.model import events as e
 from flownb.model.decision import Decision, Request
 from flownb.model.events import Event
+from flownb.model.policy import Retry
 from flownb.preparing import Around
 
 
@@ -89,6 +91,33 @@ def test_the_wait_grows_as_backoff_says(tmp_path: Path, backoff: str, expected: 
     seen = Recorder()
     run(node("a", "1 / 0", f"retry: {{max: 3, base: 2ms, backoff: {backoff}, jitter: none}}"), tmp_path, listen=seen)
     assert seen.waits() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "policy, expected",
+    [
+        ("{max: 3, base: 2ms, cap: 3ms, backoff: linear, jitter: none}", [0.002, 0.003, 0.003]),
+        ("{max: 2, base: 1h, cap: 3ms, backoff: fixed, jitter: none}", [0.003, 0.003]),
+        ("{max: 2, base: 1h, cap: 3ms, jitter: none}", [0.003, 0.003]),
+    ],
+)
+def test_no_wait_is_longer_than_the_cap(tmp_path: Path, policy: str, expected: list[float]) -> None:
+    seen = Recorder()
+    run(node("a", "1 / 0", f"retry: {policy}"), tmp_path, listen=seen)
+    assert seen.waits() == pytest.approx(expected)
+
+
+def test_retry_after_is_obeyed_up_to_the_cap(tmp_path: Path) -> None:
+    seen = Recorder()
+    busy = "class Busy(Exception):\n    retry_after_s = {}\nraise Busy"
+    run(node("a", busy.format("0.002"), "retry: {max: 1, base: 1h, cap: 5ms}"), tmp_path, listen=seen)
+    run(node("a", busy.format("3600"), "retry: {max: 1, base: 1h, cap: 5ms}"), tmp_path, listen=seen)
+    assert seen.waits() == [0.002, 0.005]
+
+
+def test_the_waits_are_those_of_the_format_where_nothing_is_said() -> None:
+    assert [plain_wait(Retry(max=9), failed) for failed in range(8)] == [1, 2, 4, 8, 16, 32, 32, 32]
+    assert (Retry().jitter, Retry().max) == ("full", 0)
 
 
 def test_jitter_leaves_the_wait_to_chance_between_its_bounds(tmp_path: Path) -> None:
@@ -314,6 +343,7 @@ def test_rate_limits_the_starts_in_a_period(tmp_path: Path) -> None:
     seen = Recorder()
     run(node("a", "1", "foreach: range(5)", "rate: 2/300ms"), tmp_path, listen=seen)
     starts = [event.at for event in seen.events if isinstance(event, e.NodeStarted) and "[" in event.key]
+    assert len(starts) == 5
     assert all((later - first).total_seconds() >= 0.29 for first, later in zip(starts, starts[2:], strict=False))
 
 
@@ -615,6 +645,19 @@ def test_the_idempotency_key_is_the_same_for_all_attempts_and_differs_by_item(tm
     first, again, other = keys.read_text().split()
     assert first == again
     assert first != other
+
+
+def test_the_idempotency_key_is_the_same_in_a_resume_and_differs_by_run_and_node(tmp_path: Path) -> None:
+    keys, flag = tmp_path / "keys", tmp_path / "flag"
+    note = f"with open({str(keys)!r}, 'a') as file: file.write(idempotency_key + ' ')\n"
+    text = node("a", f"{note}with open({str(flag)!r}): pass") + node("b", "echo {{ idempotency_key }}", runtime="bash")
+    made = run(text, tmp_path / "state")
+    flag.touch()
+    again = flownb.resume(made.id, state_dir=tmp_path / "state")
+    other = run(text, tmp_path / "state")
+    first, second, third = keys.read_text().split()
+    assert first == second
+    assert len({first, third, again["b"], other["b"]}) == 4
 
 
 def test_secrets_reach_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from flownb import FlowSyntaxError, api
 from flownb.graph import TOP, build_graph
+from flownb.preparing import load
 
 
 def waits(text: str) -> dict[str, tuple[str, ...]]:
@@ -106,6 +109,27 @@ def test_a_second_checkpoint_gates_through_the_first() -> None:
 def test_a_container_that_holds_a_checkpoint_is_a_gate_as_a_whole() -> None:
     text = "## Each\n\n- foreach: [1, 2]\n\n" + node("ask", "{{ item }}?", runtime="checkpoint", level=3)
     assert waits(text + node("b", "1", "needs: []"))["b"] == ("each",)
+
+
+@pytest.mark.parametrize(
+    "head", ["- foreach: [1]\n", "- type: parallel\n", "- type: branch\n", "", "- until: round == 1\n"]
+)
+def test_a_checkpoint_deep_in_a_sub_flow_makes_its_call_a_gate(tmp_path: Path, head: str) -> None:
+    inner = f"## Box\n\n{head}\n" + node("ask", "Go?", runtime="checkpoint", level=3)
+    (tmp_path / "inner.flow.md").write_text(inner, encoding="utf-8")
+    (tmp_path / "outer.flow.md").write_text("## Deep\n\n- type: flow\n- path: inner.flow.md\n", encoding="utf-8")
+    main = tmp_path / "main.flow.md"
+    main.write_text(
+        "## Call\n\n- type: flow\n- path: outer.flow.md\n\n" + node("b", "1", "needs: []"), encoding="utf-8"
+    )
+    assert {item.id: item.waits_for for item in api.plan(load(main))}["b"] == ("call",)
+
+
+def test_checkpoints_of_a_parallel_do_not_gate_its_other_children_but_what_is_below_it(tmp_path: Path) -> None:
+    text = "## Both\n\n- type: parallel\n\n" + node("one", "1?", runtime="checkpoint", level=3)
+    text += "### Sub\n\n" + node("two", "2?", runtime="checkpoint", level=4) + node("three", "1", "needs: []", level=4)
+    found = waits(text + node("below", "1", "needs: []"))
+    assert (found["one"], found["sub"], found["three"], found["below"]) == ((), (), ("two",), ("both",))
 
 
 def test_a_container_waits_for_what_anything_inside_it_refers_to() -> None:

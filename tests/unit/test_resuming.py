@@ -130,3 +130,43 @@ def test_a_failure_counts_once_the_node_no_longer_lets_it_pass(flow: Flow) -> No
     flow.ran()
     made = flow.run(text.replace("continue_on_error: true", "retry: 0"), made.id)
     assert (flow.ran(), [failure.node for failure in made.errors]) == ("a", ["a"])
+
+
+def test_a_branch_that_was_begun_is_not_chosen_anew(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    flag = flow.folder / "flag"
+    text = "## Way\n\n- type: branch\n\n" + flow.node(
+        "left", f"with open({str(flag)!r}): pass\n'l'", "when: env.SIDE == 'l'", level=3
+    )
+    text += flow.node("right", "'r'", level=3)
+    monkeypatch.setenv("SIDE", "l")
+    made = flow.run(text)
+    assert made.status == "failed"
+    flag.touch()
+    monkeypatch.setenv("SIDE", "r")
+    again = flow.resume(made)
+    assert (again["way"], flow.ran()) == ("l", "left left")
+
+
+def test_a_changed_input_is_noticed_where_a_body_reads_all_of_them(flow: Flow) -> None:
+    text = "---\ninputs: {x: {type: int, default: 1}, y: {type: int, default: 1}}\n---\n"
+    text += flow.node("whole", "dict(inputs)['x']") + flow.node("other", "inputs.y", "needs: []")
+    made = flow.run(text + flow.node("end", "assert whole == 2"))
+    flow.ran()
+    again = flownb.resume(made.id, state_dir=flow.folder / "state", inputs={"x": 2})
+    assert (again.status, again["whole"], flow.ran()) == ("completed", 2, "whole end")
+
+
+def test_from_a_fallback_runs_it_again_with_the_node_that_it_stood_in_for(flow: Flow) -> None:
+    text = flow.node("a", "1 / 0", "fallback: spare") + flow.node("b", "a") + flow.node("other", "1", "needs: []")
+    made = flow.run(text + flow.node("spare", "7"))
+    assert flow.ran().split() == ["a", "other", "spare", "b"] or made["b"] == 7
+    again = flow.resume(made, "spare")
+    assert (again.status, again["b"], flow.ran()) == ("completed", 7, "a spare b")
+
+
+def test_attempts_before_a_stop_do_not_count(flow: Flow) -> None:
+    text = flow.node("a", "1 / 0", "retry: {max: 1, base: 1ms}")
+    made = flow.run(text)
+    assert flow.ran() == "a a"
+    assert flow.resume(made).nodes["a"].attempts == 2
+    assert flow.ran() == "a a"

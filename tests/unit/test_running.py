@@ -18,7 +18,7 @@ import flownb
 from flownb.api import plan
 from flownb.cli import run_command
 from flownb.model.decision import Request
-from flownb.model.events import AttemptFailed, Event, NodeCompleted, NodeFailed, NodeStarted
+from flownb.model.events import AttemptFailed, Event, NodeCompleted, NodeFailed
 
 RunText = Callable[..., flownb.Run]
 SECRET = 'pä"ss\\word/<1>'
@@ -560,14 +560,3 @@ def test_what_is_written_grows_with_what_happens(run_text: RunText) -> None:
         return sum(path.stat().st_size for path in run.paths.root.rglob("*") if path.is_file() and run.id in str(path))
 
     assert size(300) < 11 * size(30)
-
-
-def test_nothing_starts_before_what_it_relies_on_is_written(run_text: RunText) -> None:
-    order: list[str] = []
-
-    def listen(event: Event) -> None:
-        if isinstance(event, NodeStarted | NodeCompleted):
-            order.append(f"{type(event).__name__} {event.key}")
-
-    run_text(node("A", "1") + node("B", "a + 1", kind="expr") + node("C", "echo {{ b }}", kind="bash"), listen=listen)
-    assert order == [f"{what} {key}" for key in "abc" for what in ("NodeStarted", "NodeCompleted")]

@@ -215,7 +215,8 @@ def test_a_resume_keeps_what_is_settled_and_begins_the_rest_again() -> None:
 def test_attempts_made_before_a_crash_count_and_those_of_a_failed_node_do_not() -> None:
     torn = fold([begun(), attempt_failed(), resumed()])
     failed = fold([begun(), attempt_failed(), e.NodeFailed(at=later(2), key="a", failure=WHY), resumed()])
-    assert (torn.nodes["a"].failed_attempts, failed.nodes["a"].failed_attempts) == (1, 0)
+    stopped = fold([begun(), attempt_failed(), e.NodeCancelled(at=later(2), key="a"), resumed()])
+    assert [state.nodes["a"].failed_attempts for state in (torn, failed, stopped)] == [1, 0, 0]
 
 
 def test_a_resume_forgets_the_nodes_that_it_names_with_their_answers() -> None:
