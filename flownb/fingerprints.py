@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Final
 
@@ -17,6 +18,7 @@ from flownb.model.workflow import Workflow
 
 _NOT_MEANT: Final = {"id", "heading", "span", "spans", "uses", "policy", "repeat", "children", "default", "on_reject"}
 """Fields that say where a node stands or how it is run, not what it makes."""
+_ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 def fingerprints(graph: Graph, inputs: Mapping[str, JsonValue]) -> dict[str, str]:
@@ -91,6 +93,32 @@ def _inputs_read(node: Node, inputs: Mapping[str, JsonValue]) -> dict[str, JsonV
         if use.name == "inputs":
             read |= inputs if use.attribute is None else {use.attribute: inputs.get(use.attribute)}
     return read
+
+
+def value_digest(value: object, redact: Callable[[str], str]) -> str:
+    """Return a digest of what a value holds: of data and tables; of another object what it shows of itself.
+
+    Args:
+        value: Anything.
+        redact: Takes the secrets out of a text: they are no part of the digest.
+    """
+    try:
+        text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        text = _text_of(value)
+    return sha256(redact(text).encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def _text_of(value: object) -> str:
+    """Return all of a table or an array as text; of another object its `repr`, without its address."""
+    try:
+        if callable(to_csv := getattr(value, "to_csv", None)):
+            return str(to_csv())
+        if callable(to_bytes := getattr(value, "tobytes", None)):
+            return f"{getattr(value, 'dtype', '')} {getattr(value, 'shape', '')} {sha256(to_bytes()).hexdigest()}"
+        return _ADDRESS.sub("", repr(value))
+    except Exception as error:  # noqa: BLE001 a stranger's object
+        return f"({type(value).__qualname__}: {type(error).__name__})"
 
 
 def definition_of(text: str) -> str:

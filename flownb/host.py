@@ -204,6 +204,7 @@ class Session:
             journal=prepared.journal,
             offer=partial(decisions.offer, paths, redactor=redactor),
             stored=partial(decisions.stored, paths),
+            withdraw=lambda key: decisions.withdraw(paths, (key,)),
             runtime=prepared.registry.runtime,
             callers=self._executors,
             redactor=redactor,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from flownb.codes import Code
 from flownb.errors import Diagnostic
-from flownb.graph import Graph, build_graph
+from flownb.graph import TOP, Graph, build_graph
 from flownb.model.events import PlannedNode
-from flownb.model.nodes import CheckpointNode, Foreach, Loop, Node, walk
+from flownb.model.nodes import CheckpointNode, Container, Foreach, Loop, Node, walk
+from flownb.model.state import node_id
 from flownb.model.workflow import Workflow
 from flownb.spans import Span
 
@@ -84,3 +85,53 @@ def _blamed(graph: Graph, circle: Sequence[Node], first: Node) -> Span:
             if ids.intersection(graph.targets(use.name)):
                 return use.span
     return first.span
+
+
+def spread(graph: Graph, seeds: set[str]) -> dict[str, bool]:
+    """Return every node whose value may change when the seeds run again: id → whether all in it runs again too.
+
+    A container around such a node only gathers anew, but the rounds of a loop follow from each other.
+    """
+    users: dict[str, list[Node]] = {}
+    for body in graph.bodies.values():
+        for unit in body.units:
+            for target in unit.refers:
+                users.setdefault(target, []).append(unit.node)
+    marked: dict[str, bool] = {}
+    stack = [(seed, True) for seed in seeds]
+    while stack:
+        name, whole = stack.pop()
+        if marked.get(name, False) or (name in marked and not whole):
+            continue
+        marked[name] = whole
+        node, home = graph.nodes[name], graph.home[name]
+        if whole and isinstance(node, Container):
+            stack += [(inner.id, True) for inner in walk(node.children) if inner.id in graph.nodes]
+        if home != TOP:
+            stack.append((home, isinstance(graph.nodes[home].repeat, Loop)))
+        for user in users.get(name, ()):
+            stack.append((user.id, not isinstance(user, Container) or name in _read_by(graph, user)))
+    return marked
+
+
+def _read_by(graph: Graph, node: Node) -> set[str]:
+    """Return the nodes that a container itself refers to, besides what is in it."""
+    return {target for use in node.uses for target in graph.targets(use.name)}
+
+
+def relying(graph: Graph, node: str, prefix: str, keys: Iterable[str]) -> tuple[str, ...]:
+    """Return those of some keys that rely on a node at one place of a run, without its own.
+
+    Args:
+        graph: The workflow's waits.
+        node: The node's id.
+        prefix: What the keys begin with at that place.
+        keys: Keys of nodes.
+    """
+    marked = spread(graph, {node})
+
+    def relies(key: str) -> bool:
+        ids = [node_id(part) for part in key.removeprefix(prefix).split("/")]
+        return ids[-1] != node and (ids[-1] in marked or any(marked.get(name, False) for name in ids))
+
+    return tuple(key for key in keys if key.startswith(prefix) and relies(key))

@@ -179,13 +179,14 @@ def prepare_resume(
         bound = bind_inputs(workflow, known | dict(inputs))
         program = _program(workflow, bound, around)
         plan = plan_resume(program.graph, program.fingerprints, state, start)
-        withdraw(paths, (*plan.forget, *state.used_up))
+        withdraw(paths, (*(set(plan.forget) - set(plan.hold)), *state.used_up))
         _write_source(paths, workflow)
         resumed = e.RunResumed(
             at=utc_now(),
             inputs=_as_json(bound),
             definition=definition_of(workflow.text),
             forget=plan.forget,
+            hold=plan.hold,
         )
         _begin(journal, state, resumed, program)
     except BaseException:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from flownb.errors import FlowStateError
 from flownb.graph import TOP, Graph
-from flownb.model.nodes import Container, FlowNode, Loop, Node, walk
+from flownb.model.nodes import FlowNode, Loop
 from flownb.model.state import RunState, node_id
+from flownb.planning import spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class ResumePlan:
     """Never begun."""
     forget: tuple[str, ...] = ()
     """Keys of all nodes, items and rounds that were settled and no longer count."""
+    hold: tuple[str, ...] = ()
+    """Those of `forget` whose answer holds where their question comes out the same."""
 
     def __str__(self) -> str:
         """Return the plan in three lines at most."""
@@ -45,8 +48,8 @@ def plan_resume(graph: Graph, fingerprints: Mapping[str, str], state: RunState, 
     if start is not None and start not in graph.positions:
         raise FlowStateError(f"there is no node `{start}` to start from", f"the nodes are: {', '.join(graph.nodes)}")
     seeds = {node for node in graph.nodes if start is not None and graph.positions[node] >= graph.positions[start]}
-    spread = _spread(graph, seeds | _stood_in_for(graph, fingerprints, state, seeds) | _let_pass(graph, state))
-    forget = tuple(key for key in state.nodes if _is_void(graph, fingerprints, state, key, spread))
+    spreading = spread(graph, seeds | _stood_in_for(graph, fingerprints, state, seeds) | _let_pass(graph, state))
+    forget = tuple(key for key in state.nodes if _is_void(graph, fingerprints, state, key, spreading))
     gone = set(forget)
     reuse, again, first = [], [], []
     for unit in graph.bodies[TOP].units:
@@ -58,7 +61,9 @@ def plan_resume(graph: Graph, fingerprints: Mapping[str, str], state: RunState, 
             reuse.append(key)
         else:
             again.append(key)
-    return ResumePlan(tuple(reuse), tuple(again), tuple(first), forget)
+    questions = state.questions
+    hold = tuple(key for key in forget if start is None and key in questions and questions[key].evidence)
+    return ResumePlan(tuple(reuse), tuple(again), tuple(first), forget, hold)
 
 
 def _stood_in_for(graph: Graph, fingerprints: Mapping[str, str], state: RunState, seeds: set[str]) -> set[str]:
@@ -75,38 +80,6 @@ def _let_pass(graph: Graph, state: RunState) -> set[str]:
     """Return the nodes that failed while they said `continue_on_error`, and say it no longer."""
     names = {node_id(key) for key, node in state.nodes.items() if node.continued and node.is_settled}
     return {name for name in names & graph.nodes.keys() if not graph.nodes[name].policy.continue_on_error}
-
-
-def _spread(graph: Graph, seeds: set[str]) -> dict[str, bool]:
-    """Return every node whose value may change when the seeds run again: id → whether all in it runs again too.
-
-    A container around such a node only gathers anew, but the rounds of a loop follow from each other.
-    """
-    users: dict[str, list[Node]] = {}
-    for body in graph.bodies.values():
-        for unit in body.units:
-            for target in unit.refers:
-                users.setdefault(target, []).append(unit.node)
-    marked: dict[str, bool] = {}
-    stack = [(seed, True) for seed in seeds]
-    while stack:
-        name, whole = stack.pop()
-        if marked.get(name, False) or (name in marked and not whole):
-            continue
-        marked[name] = whole
-        node, home = graph.nodes[name], graph.home[name]
-        if whole and isinstance(node, Container):
-            stack += [(inner.id, True) for inner in walk(node.children) if inner.id in graph.nodes]
-        if home != TOP:
-            stack.append((home, isinstance(graph.nodes[home].repeat, Loop)))
-        for user in users.get(name, ()):
-            stack.append((user.id, not isinstance(user, Container) or name in _read_by(graph, user)))
-    return marked
-
-
-def _read_by(graph: Graph, node: Node) -> set[str]:
-    """Return the nodes that a container itself refers to, besides what is in it."""
-    return {target for use in node.uses for target in graph.targets(use.name)}
 
 
 def _is_void(

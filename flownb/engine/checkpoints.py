@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 from flownb.engine.names import Frame, body_values, field_values
 from flownb.engine.results import Halted, Made
-from flownb.errors import RejectedError
+from flownb.errors import FlowError, RejectedError
 from flownb.expressions import evaluate, render
+from flownb.fingerprints import value_digest
 from flownb.model import events as e
 from flownb.model.decision import Action, Decision, Question, Via
 from flownb.model.nodes import CheckpointNode, DefaultAction, Node, OnReject
-from flownb.model.state import decision_json
+from flownb.model.state import NodeStatus, decision_json
+from flownb.planning import relying
 from flownb.render.rows import rows_of
 
 if TYPE_CHECKING:
@@ -35,12 +37,13 @@ async def ask(body: BodyRun, node: CheckpointNode, key: str, frame: Frame) -> Ma
         RejectedError: It was rejected, and the node says `on_reject: fail`.
     """
     engine = body.engine
-    values = body_values(engine, frame, node, key)
-    shown = {source: evaluate(source, field_values(engine, frame, node, "show", key)) for source in node.show}
+    question, shown = _question(engine, node, key, frame)
     known = engine.state.questions.get(key)
-    question = (
-        known.model_copy(update={"default": node.default}) if known else _question(engine, node, key, values, shown)
-    )
+    if known is not None and (changed := _difference(known, question)):
+        await _withdraw(engine, node, key, frame)
+        question = question.model_copy(update={"again": changed})
+    elif known is not None:
+        question = known.model_copy(update={"default": node.default})
     decision = await _decision(body, node, question, frame, shown)
     made = Made(decision_json(decision))
     if decision.action == Action.REJECT:
@@ -54,17 +57,54 @@ async def ask(body: BodyRun, node: CheckpointNode, key: str, frame: Frame) -> Ma
     return made
 
 
-def _question(
-    engine: Engine, node: CheckpointNode, key: str, values: Mapping[str, object], shown: Mapping[str, object]
-) -> Question:
+def holds(engine: Engine, node: Node, key: str, frame: Frame) -> bool:
+    """Return whether a decision of an earlier process still holds: its question, and what it shows, are the same.
+
+    Of any other node, and of one decided by this process, nothing is to be seen again.
+    """
+    known = engine.state.questions.get(key)
+    if not isinstance(node, CheckpointNode) or known is None or key not in engine.earlier:
+        return True
+    try:
+        return not _difference(known, _question(engine, node, key, frame)[0])
+    except FlowError:
+        return False  # It is said when it is asked.
+
+
+def _difference(known: Question, question: Question) -> str:
+    """Return what makes a question another one than was asked before; empty where nothing does."""
+    if not known.evidence or known.evidence == question.evidence:
+        return ""
+    if known.text != question.text:
+        return "the question changed"
+    return "what is shown changed" if known.input == question.input else "what can be answered changed"
+
+
+async def _withdraw(engine: Engine, node: Node, key: str, frame: Frame) -> None:
+    """Take an answer back, with what relied on it; nothing stands on the key when it is asked again."""
+    engine.services.withdraw(key)
+    prefix = frame.key_of(node.id).removesuffix(node.id)
+    done = [other for other, state in engine.state.nodes.items() if state.is_settled]
+    relied = relying(frame.program.graph, node.id, prefix, done)
+    engine.emit(e.Withdrawn(at=engine.now(), key=key, forget=relied))
+    await engine.commit()
+
+
+def _question(engine: Engine, node: CheckpointNode, key: str, frame: Frame) -> tuple[Question, dict[str, object]]:
+    """Return what a checkpoint asks now, and the values to show with it."""
+    values = body_values(engine, frame, node, key)
+    shown = {source: evaluate(source, field_values(engine, frame, node, "show", key)) for source in node.show}
     now = engine.now()
     redactor = engine.services.redactor
     actions = (Action.APPROVE, Action.REJECT, *((Action.INPUT,) if node.input is not None else ()))
     limit = node.policy.timeout
-    return Question(
+    text = redactor.text(str(render(node.body, values)).rstrip("\n"))
+    asked = [text, node.input, *((source, value_digest(value, redactor.text)) for source, value in shown.items())]
+    question = Question(
         key=key,
         heading=node.heading,
-        text=redactor.text(str(render(node.body, values)).rstrip("\n")),
+        text=text,
+        evidence=value_digest(asked, redactor.text),
         input=node.input,
         show=node.show,
         shown={source: redactor.text(rows_of(value)) for source, value in shown.items()},
@@ -73,6 +113,7 @@ def _question(
         deadline=now + timedelta(seconds=limit) if limit is not None else None,
         actions=actions,
     )
+    return question, shown
 
 
 async def ask_again(body: BodyRun, node: Node, key: str, frame: Frame) -> Made | None:
@@ -85,7 +126,8 @@ async def ask_again(body: BodyRun, node: Node, key: str, frame: Frame) -> Made |
         RejectedError: The person lets it fail.
     """
     engine = body.engine
-    before = "has run before" if key in engine.state.former else "was under way when the run stopped"
+    has_run = key in engine.state.former or engine.state.status_of(key) is NodeStatus.COMPLETED
+    before = "has run before" if has_run else "was under way when the run stopped"
     question = engine.state.questions.get(key) or Question(
         key=key,
         heading=node.heading,

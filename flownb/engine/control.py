@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from pydantic_core import to_jsonable_python
 
 from flownb.engine.attempts import begin, in_time, run_once
+from flownb.engine.checkpoints import holds
 from flownb.engine.names import Frame, Program, body_values, field_values, values_for
 from flownb.engine.repeat import each, rounds
 from flownb.engine.results import Halted, Made, PartsFailedError, to_failure
@@ -19,7 +20,7 @@ from flownb.expressions import evaluate, render
 from flownb.fingerprints import fingerprints
 from flownb.graph import TOP, Unit, build_graph, is_gate
 from flownb.model import events as e
-from flownb.model.nodes import Branch, Container, FlowNode, Foreach, Loop, Node, Parallel
+from flownb.model.nodes import Branch, CheckpointNode, Container, FlowNode, Foreach, Loop, Node, Parallel
 from flownb.model.record import Record
 from flownb.model.state import NodeStatus
 from flownb.model.workflow import bind_inputs
@@ -39,7 +40,7 @@ async def run_node(body: BodyRun, unit: Unit, frame: Frame, *, is_chosen: bool =
     """
     engine, node = body.engine, unit.node
     key = frame.prefix + node.id
-    if engine.is_done(key) and not (is_chosen and engine.state.status_of(key) is NodeStatus.SKIPPED):
+    if _stands(engine, node, key, frame) and not (is_chosen and engine.state.status_of(key) is NodeStatus.SKIPPED):
         return []
     try:
         reason = _skip_reason(engine, body, unit, frame, key, is_chosen=is_chosen)
@@ -61,6 +62,15 @@ async def run_node(body: BodyRun, unit: Unit, frame: Frame, *, is_chosen: bool =
             return await _run_repeated(body, node, key, frame, partial(rounds, node.repeat, _run_one))
         case None:
             return await run_once(body, node, key, frame, run_inside)
+
+
+def _stands(engine: Engine, node: Node, key: str, frame: Frame) -> bool:
+    """Return whether a node is done, and what a person decided there need not be asked again."""
+    if not engine.is_done(key):
+        return False
+    if isinstance(node, CheckpointNode) and node.repeat is not None and key in engine.earlier:
+        return False  # Each of its items or rounds is looked at.
+    return holds(engine, node, key, frame)
 
 
 def _failed(engine: Engine, node: Node, key: str, error: Exception) -> list[Failure]:

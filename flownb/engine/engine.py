@@ -46,6 +46,8 @@ class Services:
     """Stores a decision on a key, and returns the one that stands: the first."""
     stored: Callable[[str], Decision | None]
     """Returns the decision that stands on a key; None: there is none."""
+    withdraw: Callable[[str], None]
+    """Takes back what stands on a key, so that it is asked again; raises FlowStateError where that fails."""
     runtime: Callable[[str], Runtime]
     """Kind of node → what carries it out."""
     callers: Mapping[ExecutorName, Caller]
@@ -100,6 +102,8 @@ class Engine:
         """Key of a `foreach` → how many items it has, for whoever shows how far it is."""
         self.slots = asyncio.Semaphore(program.workflow.concurrency)
         """Most nodes at once."""
+        self.earlier = frozenset(state.nodes)
+        """Keys of what was begun before this process took the run up."""
         self.strands = 0
         """Tasks under way: units in a row, and the workers of a `foreach`."""
         self.is_stopping = False

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from flownb.engine.checkpoints import holds
 from flownb.engine.names import Frame, field_values
 from flownb.engine.results import Halted, Made
 from flownb.errors import Failure, NodeError
@@ -47,10 +48,10 @@ async def each(repeat: Foreach, run_one: RunOne, body: BodyRun, node: Node, key:
         nonlocal is_left
         for index in indices:
             item_key = f"{key}[{index}]"
-            if engine.is_done(item_key):
-                continue
             names = {repeat.as_name: items[index], "item": items[index], "index": index}
             place = frame.inside(names, prefix=f"{item_key}/", scope=node.id)
+            if engine.is_done(item_key) and holds(engine, node, item_key, place):
+                continue
             try:
                 await pace.wait()
                 more = await run_one(part, node, item_key, place)
@@ -156,7 +157,7 @@ async def rounds(repeat: Loop, run_one: RunOne, body: BodyRun, node: Node, key: 
 
 
 async def _round(repeat: Loop, run_one: RunOne, body: BodyRun, node: Node, key: str, place: Frame) -> list[Failure]:
-    if body.engine.is_done(key):
+    if body.engine.is_done(key) and holds(body.engine, node, key, place):
         return []
     if place.names["round"] and repeat.every:
         await body.pause(repeat.every)

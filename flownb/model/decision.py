@@ -87,6 +87,10 @@ class Question(Frozen):
     """The expressions whose values are shown with it."""
     shown: dict[str, str] = {}
     """Expression of `show` → what there was to see of its value, in at most 20 rows."""
+    evidence: str = ""
+    """A digest of what is asked and shown: an answer holds while it is the same; empty: not known."""
+    again: str = ""
+    """Why it is asked again, as `what is shown changed`; empty: it is not."""
     default: DefaultAction = DefaultAction.REJECT
     """What is taken where no one answers."""
     asked_at: datetime

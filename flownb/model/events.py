@@ -77,6 +77,8 @@ class RunResumed(EventBase):
     """The text's sha256, as it is now."""
     forget: tuple[str, ...] = ()
     """Keys of nodes that were done or skipped, and run again."""
+    hold: tuple[str, ...] = ()
+    """Those of `forget` whose answer holds where their question comes out the same."""
 
 
 class PlannedNode(Frozen):
@@ -232,6 +234,16 @@ class Decided(EventBase):
     """The answer."""
 
 
+class Withdrawn(EventBase):
+    """An answer no longer holds: what was asked came out different. It is asked again."""
+
+    kind: Literal["withdrawn"] = "withdrawn"
+    key: str
+    """The node's key."""
+    forget: tuple[str, ...] = ()
+    """Keys of nodes that relied on the answer, and run again."""
+
+
 class RunWaiting(EventBase):
     """The process leaves a run that waits for a person."""
 
@@ -262,6 +274,7 @@ Event = (
     | NodeCancelled
     | Asked
     | Decided
+    | Withdrawn
     | RunWaiting
     | RunFinished
 )

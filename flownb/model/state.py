@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -212,12 +212,7 @@ def _run_resumed(state: RunState, event: e.RunResumed) -> None:
     state.failures, state.outputs = [], {}
     for key in state.used_up:
         del state.questions[key], state.decisions[key]
-    for key in event.forget:
-        known = state.nodes.pop(key, None)
-        if known is not None and known.attempts:
-            state.former[key] = known.output
-        state.questions.pop(key, None)
-        state.decisions.pop(key, None)
+    _forget(state, event.forget, set(event.hold))
     for key, node in state.nodes.items():
         if not node.is_settled:
             fresh = node.status in (NodeStatus.FAILED, NodeStatus.CANCELLED)
@@ -230,6 +225,17 @@ def _run_resumed(state: RunState, event: e.RunResumed) -> None:
                 began_s=None,
                 spent_s=node.spent_until(state.clock.seconds),
             )
+
+
+def _forget(state: RunState, keys: Iterable[str], hold: Container[str]) -> None:
+    """Let nodes be as if they had never begun; but for `hold` their questions are asked anew."""
+    for key in keys:
+        known = state.nodes.pop(key, None)
+        if known is not None and known.attempts:
+            state.former[key] = known.output
+        if key not in hold:
+            state.questions.pop(key, None)
+            state.decisions.pop(key, None)
 
 
 def _planned(state: RunState, event: e.Planned) -> None:
@@ -320,6 +326,11 @@ def _decided(state: RunState, event: e.Decided) -> None:
     state.clock.end(event.key)
 
 
+def _withdrawn(state: RunState, event: e.Withdrawn) -> None:
+    _forget(state, event.forget, state.questions)  # Whether their answers hold is seen when they are asked.
+    _forget(state, (event.key,), ())
+
+
 def _run_waiting(state: RunState, event: e.RunWaiting) -> None:  # noqa: ARG001 every one takes its event
     state.status = RunStatus.WAITING
     state.clock.stop()
@@ -344,6 +355,7 @@ _APPLY: Final[Mapping[type, Callable[[RunState, Any], None]]] = {
     e.NodeCancelled: _node_cancelled,
     e.Asked: _asked,
     e.Decided: _decided,
+    e.Withdrawn: _withdrawn,
     e.RunWaiting: _run_waiting,
     e.RunFinished: _run_finished,
 }

@@ -207,8 +207,9 @@ def _output(state: RunState, key: str, node: NodeState) -> str:
         case NodeStatus.COMPLETED:
             return preview(node.output) if node.reusable else _preview_of_unkept(node.output)
         case NodeStatus.WAITING if key in state.questions and state.status != RunStatus.REJECTED:
-            deadline = state.questions[key].deadline
-            return f"asked, until {stamp(deadline)}" if deadline else "asked"
+            question = state.questions[key]
+            asked = f"asked again: {question.again}" if question.again else "asked"
+            return f"{asked}, until {stamp(question.deadline)}" if question.deadline else asked
         case _:
             return ""
 
@@ -234,6 +235,7 @@ def _decisions(state: RunState) -> str:
         parts.append(f"**{inert(key)}** {inert(describe_decision(decision) + at)}\n")
         question = state.questions.get(key)
         if question is not None:
+            parts += [f"asked again: {question.again}\n"] if question.again else []
             parts.append(fenced(cut(question.text, _MESSAGE_CHARACTERS)))
         if len(said := _said(decision)) > _OUTPUT_CHARACTERS:
             parts.append(f"answer:\n\n{fenced(said)}")

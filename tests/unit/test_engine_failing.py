@@ -162,7 +162,7 @@ def test_items_that_failed_and_were_let_pass_are_told_with_index_and_message(tmp
     assert made.status == "completed"
     for one in (made, kept):
         assert [(failure.node, failure.message) for failure in one.errors] == expected
-        assert [(error["node"], error["message"]) for error in one.as_json()["errors"]] == expected  # type: ignore[index,union-attr]
+        assert [(error["node"], error["message"]) for error in one.as_json()["errors"]] == expected  # type: ignore[index,union-attr,call-overload]
         assert "### Errors" in one.log
         assert "**a[3]**" in one.log
     assert made.raise_for_status() is made
