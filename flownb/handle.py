@@ -22,6 +22,7 @@ from flownb.render.log import render_log
 from flownb.store import decisions
 from flownb.store.journal import load_state
 from flownb.store.paths import RunPaths
+from flownb.store.snapshot import stored_state
 
 _SHOWN: Final = 10
 
@@ -32,20 +33,26 @@ class Run:
     It shows itself as its log. It is thread-safe. Without a process that works on it, it tells what is stored.
     """
 
-    def __init__(self, paths: RunPaths, state: RunState, session: Session | None = None) -> None:
+    def __init__(self, paths: RunPaths, state: RunState | None = None, session: Session | None = None) -> None:
         """Hold a run; use `flownb.run`, `flownb.resume` or `flownb.show`.
 
         Args:
             paths: Where it lives.
-            state: What became of it; changes while a session works on it.
+            state: What became of it; changes while a session works on it. None: it is read when somebody asks.
             session: What works on it in this process; None: nothing does.
         """
         self.paths = paths
         """Where it lives."""
-        self.state = state
-        """What became of it."""
+        self._state = state
         self.session = session
         """What works on it in this process; None: nothing does."""
+
+    @property
+    def state(self) -> RunState:
+        """What became of it."""
+        if self._state is None:
+            self._state = stored_state(self.paths)
+        return self._state
 
     @property
     def id(self) -> str:

@@ -71,8 +71,8 @@ def _empty(home: Path) -> None:
 
 
 def asked(k: Kernel, code: str) -> Cell:
-    """Run a cell that returns while a question is open."""
-    cell = k.run(code)
+    """Run a cell with `--until-asked`: it returns while a question is open."""
+    cell = k.run(code.replace("%%flow", "%%flow --until-asked", 1))
     assert cell.ok, cell.text
     k.button("Reject")
     return cell
@@ -261,12 +261,47 @@ def test_secrets_are_hidden_in_everything_that_is_shown(k: Kernel) -> None:
     source = "---\nsecrets: [NEWS_TOKEN]\n---\n## Say\n```python\nfrom IPython.display import display, HTML\n"
     source += "print(secrets.NEWS_TOKEN)\ndisplay(HTML(secrets.NEWS_TOKEN))\nsecrets.NEWS_TOKEN\n```\n"
     source += "## Ask\n- show: [say]\n```checkpoint\nUse {{ say }}?\n```\n"
+    k.heard.clear()
     cell = asked(k, f"%%flow\n{source}")
     k.click("Approve")
     log_of(k, cell)
-    everything = str([output.data for output in cell.outputs]) + str([w.state for w in k.widgets.values()])
-    assert "•••" in everything
-    assert "hush-hush-42" not in everything
+    told = str([message["content"] for message in k.heard])  # All that was ever sent: the cards are gone by now.
+    assert "Use •••?" in told
+    assert told.count("•••") >= 4
+    assert "hush-hush-42" not in told
+    assert "•••" in str([output.data for output in cell.outputs])
+
+
+@pytest.mark.parametrize(
+    "first", ["%%capture\n%%flow\n", "%%capture held\n%%flow --until-asked\n## Q\n```checkpoint\nGo?\n```\n"]
+)
+def test_secrets_are_hidden_also_where_the_first_cell_was_captured(home: Path, first: str) -> None:
+    show = "## Say\n```python\nfrom IPython.display import display, HTML, JSON\ndisplay(HTML(secrets.NEWS_TOKEN))\n"
+    show += "display(JSON({'token': secrets.NEWS_TOKEN}))\n```\n"
+    with kernel(cwd=home, NEWS_TOKEN="hush-hush-42") as k:
+        assert k.run("%load_ext flownb").ok
+        assert k.run(f"{first}## A\n```python\n1\n```\n").ok
+        shown = k.run(f"%%flow\n---\nsecrets: [NEWS_TOKEN]\n---\n{show}")
+        assert shown.ok, shown.text
+        assert sum("•••" in str(output.data) for output in shown.outputs) >= 2
+        captured = k.run(f"%%capture held\n%%flow\n---\nsecrets: [NEWS_TOKEN]\n---\n{show}")
+        assert captured.ok, captured.text
+        again = k.run("held()")
+        assert "•••" in str([output.data for output in again.outputs])
+        assert "hush-hush-42" not in str([message["content"] for message in k.heard])
+        assert (
+            k.run("from IPython.display import HTML, display\ndisplay(HTML('<b>mine</b>'))")
+            .outputs[0]
+            .data["text/html"]
+        )
+
+
+def test_what_a_body_captures_itself_is_its_own(k: Kernel) -> None:
+    source = "from IPython.utils.capture import capture_output\nfrom IPython.display import HTML, display\n"
+    source += "with capture_output() as held:\n    display(HTML('<i>x</i>'))\nlen(held.outputs)"
+    cell = k.run(f"%%flow -o run\n## A\n```python\n{source}\n```\n")
+    assert cell.ok, cell.text
+    assert k.value("run['a']") == "1"
 
 
 def test_flow_decide_answers_what_a_cell_asks(k: Kernel) -> None:
@@ -329,7 +364,8 @@ def test_all_mistakes_of_a_text_are_shown_with_line_and_caret(k: Kernel) -> None
         ("-i topic={missing}", "NameError"),
         ("--nonsense", "unrecognized arguments: --nonsense"),
         ("-i nothing=1", "unknown input `nothing`"),
-        ("--wait --no-wait", "cannot both hold"),
+        ("--wait --no-wait", "--wait and --no-wait cannot both hold"),
+        ("--until-asked --no-wait", "--until-asked and --no-wait cannot both hold"),
         ("--save x.txt", ".flow.md"),
         ("-o 1st", "-o 1st: this is no name for a variable"),
         ("--save nowhere/x.flow.md", "--save nowhere/x.flow.md: No such file or directory"),

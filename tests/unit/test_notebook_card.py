@@ -9,6 +9,7 @@ from flownb.errors import FlowInputError
 from flownb.model.decision import Action, Decision, Question, Request, Via
 from flownb.notebook.card import Card, decision_line, person
 from flownb.notebook.fields import Form
+from flownb.notebook.publishing import Display
 
 NOW = datetime.now(UTC)
 
@@ -33,7 +34,7 @@ class Answers:
 
 def card(question: Question, answers: Answers, **values: object) -> Card:
     request = Request(question, values, lambda: False)
-    return Card("run-1", request, answers, lambda value: ({"text/plain": repr(value)}, {}))
+    return Card("run-1", request, answers, lambda value: [Display({"text/plain": repr(value)})])
 
 
 def texts(widget: Any) -> str:
@@ -82,6 +83,14 @@ def test_what_cannot_be_stored_is_said_in_the_card_and_the_buttons_stay() -> Non
     press(made, "Approve")
     assert "&lt;no&gt;" in made._message.value
     assert not made._row.children[0].disabled
+
+
+def test_whatever_storing_raises_is_said_in_the_card_and_never_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    made = card(ask(), Answers(error=OSError(28, "No space left on device")))
+    press(made, "Approve")
+    assert "OSError: [Errno 28] No space left on device" in made._message.value
+    assert not made._row.children[0].disabled
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_text_is_submitted_as_it_is() -> None:
