@@ -213,7 +213,7 @@ class Run:
 
 def run_error(run: Run) -> FlowRunError:
     """Return the error that says how a run ended: message, node, place and what to do."""
-    go_on = f"put it right, then go on with: %flow_resume {run.id}"
+    go_on = f"to go on with the same text: %flow_resume {run.id}; with the cell put right: %%flow --run-id {run.id}"
     match run.status:
         case RunStatus.REJECTED:
             last = [(key, decision) for key, decision in run.decisions.items() if decision.action == Action.REJECT]
@@ -231,4 +231,4 @@ def run_error(run: Run) -> FlowRunError:
             node = f"node `{first.node}` failed: " if first.node else ""
             more = f" (and {len(run.errors) - 1} more)" if len(run.errors) > 1 else ""
             message = f"{place}{node}{first.type}: {first.message}{more}"
-            return FlowRunError(message, first.hint or go_on, run.errors)
+            return FlowRunError(message, f"{first.hint}\n{go_on}" if first.hint else go_on, run.errors)

@@ -85,7 +85,7 @@ class Card:
         """
         self.question: Question = request.question
         """What is asked."""
-        self._run_id, self._decide = run_id, decide
+        self._decide = decide
         self._message = _note()
         self._left = _note()
         self.form = _form(self.question)
@@ -99,13 +99,6 @@ class Card:
         """The card."""
         self.widget.add_class("flownb-card")
         self.tick(datetime.now(UTC))
-
-    @property
-    def text(self) -> str:
-        """What is shown where there are no widgets: the question, and how to answer it."""
-        question = self.question
-        choices = "|".join(question.actions)
-        return f"{question.heading}\n{question.text}\nto answer: %flow_decide {self._run_id} {question.key} {choices}"
 
     def tick(self, now: datetime) -> None:
         """Say how much time is left to answer."""
@@ -152,6 +145,12 @@ class Card:
         if (standing.action, standing.by, standing.at) != (mine.action, mine.by, mine.at):
             self._message.value = f"Too late: {html.escape(said(standing))}."
         self.disable()
+
+
+def question_text(run_id: str, question: Question) -> str:
+    """Return what is shown where there is no card: the question, and how to answer it; not yet inert."""
+    choices = "|".join(question.actions)
+    return f"{question.heading}\n{question.text}\nto answer: %flow_decide {run_id} {question.key} {choices}"
 
 
 def decision_line(question: Question, decision: Decision | None) -> str:

@@ -10,11 +10,12 @@ from typing import Any, Final
 import ipywidgets as w
 
 from flownb.model import events as e
-from flownb.model.decision import Decision, Request
+from flownb.model.decision import Decision, Question, Request
 from flownb.model.events import Event
 from flownb.model.state import RunState
-from flownb.notebook.card import Card, Decide, Format, bundle_outputs, decision_line, output
+from flownb.notebook.card import Card, Decide, Format, bundle_outputs, decision_line, output, question_text
 from flownb.notebook.view import Slot, View, markdown
+from flownb.render.inert import fenced
 
 _VIEW: Final = "application/vnd.jupyter.widget-view+json"
 _TICK_S: Final = 1.0
@@ -44,6 +45,7 @@ class Cards:
         self._told: Any = None
         self._stands = False
         self._open: dict[str, Card] = {}
+        self._bare: dict[str, Question] = {}
         self._lines: dict[str, str] = {}
         self._clock: threading.Thread | None = None
         self._over = threading.Event()
@@ -91,7 +93,13 @@ class Cards:
     def _add(self, request: Request) -> None:
         if request.is_settled():
             return
-        card = Card(self._run_id, request, self.decide, self._show)
+        try:
+            card = Card(self._run_id, request, self.decide, self._show)
+        except Exception:  # A stranger's value or widget: the question itself must be seen, and how to answer it.
+            self._bare[request.node] = request.question
+            self._lines[request.node] = fenced(question_text(self._run_id, request.question))
+            self._draw()
+            raise
         self._lines.pop(request.node, None)
         self._open[request.node] = card
         self._draw()
@@ -100,14 +108,16 @@ class Cards:
             self._clock.start()
 
     def _settle(self, key: str, decision: Decision | None) -> None:
-        card = self._open.pop(key, None)
-        if card is not None:
-            self._lines[key] = decision_line(card.question, decision)
+        card, bare = self._open.pop(key, None), self._bare.pop(key, None)
+        question = card.question if card is not None else bare
+        if question is not None:
+            self._lines[key] = decision_line(question, decision)
             self._draw()
+        if card is not None:
             _close(card.widget)
 
     def _end(self, told: str) -> None:
-        for key in list(self._open):
+        for key in [*self._open, *self._bare]:
             self._settle(key, None)
         self._draw()
         if not self._view.is_late:
@@ -148,7 +158,8 @@ class Cards:
 
     def _bundle(self) -> Mapping[str, Any]:
         model = {"version_major": 2, "version_minor": 0, "model_id": self._box.model_id}
-        return {_VIEW: model, "text/plain": "\n\n".join(card.text for card in self._open.values())}
+        texts = (question_text(self._run_id, card.question) for card in self._open.values())
+        return {_VIEW: model, "text/plain": "\n\n".join(texts)}
 
     def _tick(self) -> None:
         """Let the cards' clocks go on until the run has ended."""
