@@ -136,7 +136,7 @@ class Run:
     def wait(self, timeout_s: float | None = None) -> Run:
         """Block until the run has ended or was put aside, and return it.
 
-        In a notebook `%%flow --wait` and `await run` wait without keeping the buttons from working.
+        In a notebook the buttons work meanwhile.
 
         Args:
             timeout_s: Most seconds to wait; None: for ever.
