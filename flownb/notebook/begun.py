@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Final
@@ -73,6 +74,14 @@ class Begun:
     def find(self, run_id: str) -> Live | None:
         """Return a run; None where this shell did not begin it, or nobody holds it any more."""
         return self._runs.get(run_id)
+
+    def when_over(self, callback: Callable[[], None]) -> None:
+        """Have something called when no run goes on; at once where none does."""
+        going_on = [live.session for live in self._runs.values() if not live.session.is_finished]
+        if going_on:
+            going_on[0].when_finished(lambda: self.when_over(callback))
+        else:
+            callback()
 
     def let_go(self) -> None:
         """Let go of the runs that have ended and that nobody holds; of the others, of their display.

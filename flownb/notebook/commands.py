@@ -86,9 +86,9 @@ class Commands:
         shell.display_formatter.ipython_display_formatter.for_type(Run, self.display_run)
 
     def close(self) -> None:
-        """Give the shell back what was changed in it."""
+        """Give the shell back what was changed in it; what bodies display is redacted until the last run has ended."""
         self.begun.let_go()
-        self._capture.remove()
+        self.begun.when_over(self._capture.remove)
         self.shell.display_formatter.ipython_display_formatter.pop(Run, None)
 
     # Running.

@@ -664,6 +664,19 @@ def test_help_shows_the_options_with_an_example(k: Kernel) -> None:
     assert k.value("run['articles']") == "['wind 0', 'wind 1', 'wind 2']"
 
 
+def test_a_run_that_outlives_the_extension_still_hides_its_secrets(home: Path) -> None:
+    show = "## Say\n```python\nfrom IPython.display import display, HTML\ndisplay(HTML(secrets.NEWS_TOKEN))\n```\n"
+    with kernel(cwd=home, NEWS_TOKEN="hush-hush-42") as k:
+        k.run("before = get_ipython().display_pub.publish.__func__\n%load_ext flownb")
+        cell = asked(k, f"%%flow -o run\n---\nsecrets: [NEWS_TOKEN]\n---\n{ASK}{show}")
+        assert k.run("%unload_ext flownb").ok
+        k.click("Approve")
+        log_of(k, cell)
+        k.wait_until(lambda: "•••" in str([output.data for output in cell.outputs]), "the display")
+        assert "hush-hush-42" not in k.heard_text()
+        assert k.value("get_ipython().display_pub.publish.__func__ is before") == "True"
+
+
 def test_loading_twice_is_harmless_and_unloading_takes_everything_back() -> None:
     with kernel() as k:
         k.run("before = get_ipython().display_pub.publish.__func__\n%load_ext flownb")
