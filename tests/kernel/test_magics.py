@@ -169,12 +169,13 @@ def test_no_wait_returns_at_once_and_the_run_goes_on(k: Kernel) -> None:
 
 @pytest.mark.parametrize("wait", ["run.wait()", "await run"])
 def test_a_later_cell_waits_for_the_run_with_its_buttons_alive(k: Kernel, wait: str) -> None:
-    asked(k, f"%%flow -o run\n{ASK}")
+    cell = asked(k, f"%%flow -o run\n{ASK}")
     later = k.start(f"{wait}; print(run['after'])")
     k.read(0.1)
     k.click("Approve")
     assert later.finish().ok, later.text
     assert later.stdout == "42\n"
+    assert any("## Execution Log" in text for text in cell.markdown), "it is drawn before the wait ends"
 
 
 def test_waiting_with_a_limit_says_that_it_still_goes_on(k: Kernel) -> None:
