@@ -52,6 +52,7 @@ def labels(made: Card) -> list[str]:
 
 def test_a_card_shows_the_question_what_belongs_to_it_and_another_way_to_answer() -> None:
     made = card(ask(), Answers(), best=[1, 2])
+    assert [button.button_style for button in made._row.children] == ["primary", "danger"]
     shown = texts(made.widget)
     assert "Review &lt;b&gt;" in shown
     assert "<p>Go <em>on</em>?</p>" in shown
@@ -97,6 +98,9 @@ def test_a_text_is_submitted_as_it_is() -> None:
     answers = Answers()
     made = card(ask(input="text", actions=("approve", "reject", "input")), answers)
     assert labels(made) == ["Submit", "Approve", "Reject"]
+    assert [button.button_style for button in made._row.children] == ["primary", "", "danger"], (
+        "one way is the main one"
+    )
     assert made.form is not None
     made.form.fields[0].widget.value = "yes: {{ 1 }}"
     press(made, "Submit")
@@ -121,6 +125,13 @@ def test_an_approval_needs_no_form() -> None:
     answers = Answers()
     press(card(ask(input={"day": "date"}, actions=("approve", "reject", "input")), answers), "Approve")
     assert answers.given[0].input is None
+
+
+def test_a_day_that_may_stay_empty_may() -> None:
+    form = Form("date", optional=True)
+    assert form.read() is None
+    with pytest.raises(ValueError, match="1 of 1 fields are wrong"):
+        Form("date").read()
 
 
 def test_a_node_with_once_offers_what_may_have_become_of_it() -> None:
