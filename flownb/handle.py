@@ -24,6 +24,7 @@ from flownb.render.log import render_log
 from flownb.store import decisions
 from flownb.store.journal import load_state
 from flownb.store.paths import RunPaths
+from flownb.store.snapshot import stored_state
 
 _SHOWN: Final = 10
 
@@ -34,20 +35,26 @@ class Run:
     It shows itself as its log. It is thread-safe. Without a process that works on it, it tells what is stored.
     """
 
-    def __init__(self, paths: RunPaths, state: RunState, session: Session | None = None) -> None:
+    def __init__(self, paths: RunPaths, state: RunState | None = None, session: Session | None = None) -> None:
         """Hold a run; use `flownb.run`, `flownb.resume` or `flownb.show`.
 
         Args:
             paths: Where it lives.
-            state: What became of it; changes while a session works on it.
+            state: What became of it; changes while a session works on it. None: it is read when somebody asks.
             session: What works on it in this process; None: nothing does.
         """
         self.paths = paths
         """Where it lives."""
-        self.state = state
-        """What became of it."""
+        self._state = state
         self.session = session
         """What works on it in this process; None: nothing does."""
+
+    @property
+    def state(self) -> RunState:
+        """What became of it."""
+        if self._state is None:
+            self._state = stored_state(self.paths)
+        return self._state
 
     @property
     def id(self) -> str:
@@ -137,7 +144,7 @@ class Run:
     def wait(self, timeout_s: float | None = None) -> Run:
         """Block until the run has ended or was put aside, and return it.
 
-        In a notebook `%%flow --wait` and `await run` wait without keeping the buttons from working.
+        In a notebook the buttons work meanwhile.
 
         Args:
             timeout_s: Most seconds to wait; None: for ever.
@@ -214,7 +221,7 @@ class Run:
 
 def run_error(run: Run) -> FlowRunError:
     """Return the error that says how a run ended: message, node, place and what to do."""
-    go_on = f"put it right, then go on with: %flow_resume {run.id}"
+    go_on = f"to go on with the same text: %flow_resume {run.id}; with the cell put right: %%flow --run-id {run.id}"
     match run.status:
         case RunStatus.REJECTED:
             last = [(key, decision) for key, decision in run.decisions.items() if decision.action == Action.REJECT]
@@ -233,4 +240,4 @@ def run_error(run: Run) -> FlowRunError:
             node = f"node `{first.node}` failed: " if first.node else ""
             more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
             message = f"{place}{node}{first.type}: {first.message}{more}"
-            return FlowRunError(message, first.hint or go_on, failures)
+            return FlowRunError(message, f"{first.hint}\n{go_on}" if first.hint else go_on, failures)

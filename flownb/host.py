@@ -182,6 +182,14 @@ class Session:
         """Output → value, as it was made; None while the run is not completed."""
         return self.engine.outputs
 
+    def release(self) -> None:
+        """Let go of all that the finished run keeps in memory; nobody may use the session afterwards.
+
+        Its parts refer to each other in circles, which Python's collector may not get to for a long time.
+        """
+        vars(self.engine).clear()
+        vars(self).clear()
+
     # On the run's own thread.
 
     def _work(self) -> None:

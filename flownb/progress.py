@@ -31,7 +31,7 @@ _PART: Final = re.compile(r"(.*)[\[{]\d+[\]}]")
 
 def error_console() -> Console:
     """Return the console for all that is no result: standard error, as it is now, whoever stands in for it later."""
-    return Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
+    return Console(file=sys.stderr, highlight=False, markup=False, emoji=False, force_jupyter=False)
 
 
 class Progress:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 
 from pydantic import JsonValue
 from rich.console import Console
@@ -76,19 +76,39 @@ Pause = Callable[[], AbstractContextManager[None]]
 """Opens a time in which nothing else is drawn."""
 
 
+class Lines(Protocol):
+    """Where a person's answers come from, line by line."""
+
+    def read(self, prompt: str, look: Callable[[], None]) -> str:
+        """Show the prompt and return one line. Blocks; calls `look` ten times a second, and lets out what it raises.
+
+        Raises:
+            EOFError: Ctrl-D, or nobody is there any more.
+            KeyboardInterrupt: Ctrl-C.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Drop what was typed before the question stood there: one key must not answer two questions."""
+        ...
+
+
 class TerminalAsker:
     """Asks on the terminal (format.md, section 7.1). One question at a time, on the main thread."""
 
-    def __init__(self, console: Console, pause: Pause = nullcontext, stdin: int = 0) -> None:
+    def __init__(
+        self, console: Console, pause: Pause = nullcontext, stdin: int = 0, lines: Lines | None = None
+    ) -> None:
         """Prepare to ask.
 
         Args:
             console: Where questions are shown: standard error.
             pause: Keeps whatever else draws there still while a question stands.
             stdin: The descriptor that answers come from, a terminal.
+            lines: Where answers come from in its place; None: from the terminal.
         """
         self._console, self._pause, self._stdin = console, pause, stdin
-        self._typed = b""
+        self._lines = lines or _TerminalLines(console, stdin)
 
     def decide(self, request: Request) -> Decision | None:
         """Answer a request; what `flownb.run` takes as `decide`."""
@@ -136,7 +156,7 @@ class TerminalAsker:
             self._say(f"until {moment}, then: {question.default}")
 
     def _answer(self, question: Question, is_settled: Callable[[], bool]) -> Decision | None:
-        self._forget_typed()
+        self._lines.forget()
         prompt = " / ".join(_WORDS[action] for action in question.actions) + ": "
         for _ in range(_TRIES):
             action = _meant(self._read(prompt, question, is_settled), question.actions)
@@ -169,24 +189,38 @@ class TerminalAsker:
         return _decision(Action.REJECT, None) if Action.REJECT in question.actions else None
 
     def _read(self, prompt: str, question: Question, is_settled: Callable[[], bool]) -> str:
-        """Return one line without the spaces around it.
+        """Return one line without the spaces around it."""
 
-        Raises:
-            EOFError: Ctrl-D, or the terminal is gone.
-        """
-        self._console.file.write(prompt)
-        self._console.file.flush()
-        while b"\n" not in self._typed:
+        def look() -> None:
             if is_settled():
                 self._say("")
                 raise _SettledError
             if question.deadline is not None and datetime.now(UTC) >= question.deadline:
                 self._say("")
                 raise _TooLateError
+
+        return self._lines.read(prompt, look).strip()
+
+    def _say(self, text: str) -> None:
+        self._console.print(Text(text))
+
+
+class _TerminalLines:
+    """Lines that a person types at a terminal."""
+
+    def __init__(self, console: Console, stdin: int) -> None:
+        self._console, self._stdin = console, stdin
+        self._typed = b""
+
+    def read(self, prompt: str, look: Callable[[], None]) -> str:
+        self._console.file.write(prompt)
+        self._console.file.flush()
+        while b"\n" not in self._typed:
+            look()
             if select.select([self._stdin], [], [], POLL_S)[0]:
                 self._typed += self._read_some()
         line, _, self._typed = self._typed.partition(b"\n")
-        return line.decode(errors="replace").strip()
+        return line.decode(errors="replace")
 
     def _read_some(self) -> bytes:
         try:
@@ -197,14 +231,10 @@ class TerminalAsker:
             raise EOFError
         return read
 
-    def _forget_typed(self) -> None:
-        """Drop what was typed before the question stood there: one key must not answer two questions."""
+    def forget(self) -> None:
         self._typed = b""
         if os.isatty(self._stdin):
             termios.tcflush(self._stdin, termios.TCIFLUSH)
-
-    def _say(self, text: str) -> None:
-        self._console.print(Text(text))
 
 
 class _SettledError(Exception):

@@ -16,14 +16,15 @@ from flownb.errors import FlowError
 from flownb.model.decision import Action, Decision, Question, Request, Via
 from flownb.notebook.board import elapsed
 from flownb.notebook.fields import Form
+from flownb.notebook.publishing import Display
 from flownb.notebook.safe_html import safe_html
 from flownb.render.inert import code_span, inert
 from flownb.render.log import preview
 
 Decide = Callable[[str, Decision], Decision]
 """Stores an answer to the question of a key, and returns the one that stands: `Session.decide`."""
-Format = Callable[[object], tuple[dict[str, Any], dict[str, Any]]]
-"""A value → how the notebook shows it: MIME type → data, and metadata."""
+Format = Callable[[object], list[Display]]
+"""A value → how the notebook shows it, in one or several outputs."""
 
 _BUTTONS: Final[Mapping[str, tuple[str, str]]] = {
     Action.APPROVE: ("Approve", "primary"),
@@ -137,12 +138,19 @@ class Card:
         mine = Decision(action=action, input=value, by=person(), at=datetime.now(UTC), via=Via.NOTEBOOK)
         try:
             standing = self._decide(self.question.key, mine)
-        except FlowError as error:
-            self._message.value = f'<span class="flownb-error">{html.escape(error.message)}</span>'
+        except Exception as error:  # noqa: BLE001 ipywidgets would print our frames, and the person see nothing
+            told = error.message if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
+            self._message.value = f'<span class="flownb-error">{html.escape(told)}</span>'
             return
         if (standing.action, standing.by, standing.at) != (mine.action, mine.by, mine.at):
             self._message.value = f"Too late: {html.escape(said(standing))}."
         self.disable()
+
+
+def question_text(run_id: str, question: Question) -> str:
+    """Return what is shown where there is no card: the question, and how to answer it; not yet inert."""
+    choices = "|".join(question.actions)
+    return f"{question.heading}\n{question.text}\nto answer: %flow_decide {run_id} {question.key} {choices}"
 
 
 def decision_line(question: Question, decision: Decision | None) -> str:
@@ -174,8 +182,13 @@ def said(decision: Decision) -> str:
 
 def output(data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> Any:
     """Return a widget that shows this as an output of a cell would."""
+    return w.Output(outputs=bundle_outputs(data, metadata))
+
+
+def bundle_outputs(data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], ...]:
+    """Return what an Output widget holds to show this."""
     plain = {kind: b64encode(part).decode() if isinstance(part, bytes) else part for kind, part in data.items()}
-    return w.Output(outputs=({"output_type": "display_data", "data": plain, "metadata": dict(metadata or {})},))
+    return ({"output_type": "display_data", "data": plain, "metadata": dict(metadata or {})},)
 
 
 def _form(question: Question) -> Form | None:
@@ -187,8 +200,7 @@ def _form(question: Question) -> Form | None:
 def _value(name: str, value: object, show: Format) -> list[Any]:
     label = w.HTML(f"<code>{html.escape(name)}</code>")
     label.add_class("flownb-note")
-    data, metadata = show(value)
-    return [label, output(data, metadata)]
+    return [label, *(output(display.data or {}, display.metadata) for display in show(value))]
 
 
 def _note() -> Any:

@@ -7,22 +7,22 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from rich.console import Console
-
 from flownb.api import serve
-from flownb.errors import FlowError
+from flownb.errors import FlowError, FlowRunError
 from flownb.executors.capture import capturing
 from flownb.handle import Run, run_error
 from flownb.host import Hooks, Prepared, Session
 from flownb.model.events import Event, RunStatus
 from flownb.model.state import RunState
+from flownb.notebook.begun import Live
 from flownb.notebook.cards import Cards
+from flownb.notebook.console import ConsoleLines
 from flownb.notebook.main_thread import MainThread
 from flownb.notebook.origin import Surface, surface
+from flownb.notebook.publishing import Display, formatted, hidden, publish_markdown
 from flownb.notebook.view import View
 from flownb.progress import Progress, error_console
 from flownb.terminal import TerminalAsker
@@ -31,35 +31,15 @@ from flownb.terminal import TerminalAsker
 class Waiting(StrEnum):
     """How long a cell stays busy with its run."""
 
-    UNTIL_ASKED = "until_asked"
-    """Until the run has ended, or only people are waited for."""
     TO_THE_END = "to_the_end"
-    """Until the run has ended (`--wait`)."""
+    """Until the run has ended (`--wait`, the default)."""
+    UNTIL_ASKED = "until_asked"
+    """Until the run has ended, or only people are waited for (`--until-asked`)."""
     NOT = "not"
     """It returns at once (`--no-wait`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
-    """A run of this kernel with what shows it."""
-
-    run: Run
-    """The run."""
-    view: View
-    """Its display."""
-    cards: Cards | None
-    """Its questions; None: nobody can answer here."""
-
-    def move_here(self) -> None:
-        """Show it below the cell that runs now."""
-        self.view.move_here()
-        if self.cards is not None:
-            self.cards.move_here()
-
-
-def conduct(
-    shell: Any, main: MainThread, prepared: Prepared, waiting: Waiting, began: Callable[[Live | Run], None]
-) -> Run:
+def conduct(shell: Any, main: MainThread, prepared: Prepared, waiting: Waiting, began: Callable[[Live], None]) -> Run:
     """Run what is prepared, from the cell that runs now, and return the run. Blocks as `waiting` says.
 
     Args:
@@ -70,18 +50,24 @@ def conduct(
         began: Told of the run before the cell waits for it.
 
     Raises:
-        FlowRunError: The run failed, was rejected or was cancelled while the cell waited.
-        FlowError: The run itself broke off.
+        FlowRunError: The run failed, was rejected or was cancelled while the cell waited, or waits where nobody can answer.
+        FlowError: The run itself broke off, or the kernel cannot wait for an answer.
     """
     who = surface(shell)
-    if getattr(shell, "kernel", None) is None:
-        return _on_terminal(prepared, who, began)
-    live, session = _begin(shell, main, prepared, who)
+    if getattr(shell, "kernel", None) is None or who is Surface.CONSOLE:
+        return _on_terminal(shell, prepared, who, began)
+    live = _begin(shell, main, prepared, who)
     began(live)
-    _wait(session, live, waiting if main.has_buttons or who is Surface.NOBODY else _without_buttons(main, waiting))
+    session = live.session
+    if who is Surface.NOBODY:
+        waiting = Waiting.TO_THE_END  # Who returned at once would end the kernel, and the run with it.
+    _wait(session, live, waiting, is_deaf=who is Surface.BUTTONS and not main.has_buttons)
     if session.is_finished:
-        live.view.join()
+        live.close_view()
         raise_ended(live.run)
+    elif waiting is Waiting.TO_THE_END:
+        hint = f"use the buttons, or: {answers_to(session)}; the run then goes on"
+        raise FlowError(f"run {session.paths.run_id} waits for an answer, and this kernel cannot wait with it", hint)
     return live.run
 
 
@@ -96,21 +82,31 @@ def raise_ended(run: Run) -> None:
         raise FlowError(message, f"to go on: %flow_resume {run.id}") from broken
     if run.state.status in (RunStatus.FAILED, RunStatus.REJECTED, RunStatus.CANCELLED):
         raise run_error(run)
+    if run.state.status is RunStatus.WAITING and session is not None and session.is_finished:
+        keys = ", ".join(f"`{question.key}`" for question in run.state.open_questions)
+        hint = f"answer it: {answers_to(session)}\nthen go on with: %flow_resume {run.id}"
+        raise FlowRunError(f"run {run.id} waits for an answer at {keys}, and nobody can answer here", hint)
 
 
-def _begin(shell: Any, main: MainThread, prepared: Prepared, who: Surface) -> tuple[Live, Session]:
+def answers_to(session: Session) -> str:
+    """Return the commands that answer what a run asks."""
+    return ", ".join(
+        f"%flow_decide {session.paths.run_id} {question.key} {'|'.join(question.actions)}"
+        for question in session.state.open_questions
+    )
+
+
+def _begin(shell: Any, main: MainThread, prepared: Prepared, who: Surface) -> Live:
     """Start a run on its own thread, with its display below the cell."""
-    publisher = shell.display_pub
+    publisher, redact = shell.display_pub, prepared.redactor.json
 
     def total_of(key: str) -> int | None:
         return session.engine.counts.get(key)
 
-    def shown_as(value: object) -> tuple[dict[str, Any], dict[str, Any]]:
-        data, metadata = shell.display_formatter.format(value)
-        hidden = {kind: prepared.redactor.json(part) if isinstance(part, str) else part for kind, part in data.items()}
-        return hidden, metadata
+    def shown_as(value: object) -> list[Display]:
+        return [hidden(display, redact) for display in formatted(shell, value)]
 
-    view = View(publisher, prepared.state, prepared.redactor.json, total_of)
+    view = View(publisher, prepared.state, redact, total_of)
     cards = Cards(view, publisher, prepared.paths.run_id, shown_as) if who is Surface.BUTTONS else None
     is_quiet = threading.Event()
 
@@ -125,33 +121,34 @@ def _begin(shell: Any, main: MainThread, prepared: Prepared, who: Surface) -> tu
         return False
 
     hooks = Hooks(ask=cards.ask if cards else None, watch=watch, printed=view.printed, quiet=quiet if cards else None)
-    interrupts = main.interrupts_for()
-    session = interrupts.session = Session(prepared, hooks, main.post, interrupts)
+    thread = main.for_run()
+    session = thread.session = Session(prepared, hooks, thread.post, thread)
     if cards is not None:
         cards.decide = session.decide
-    live = Live(Run(session.paths, session.state, session), view, cards)
-    session.waiter = _Waiter(main, session, live, is_quiet)
+    live = Live(session, view, cards)
+    session.waiter = _Waiter(main, live, is_quiet)
     streams = ExitStack()
     streams.enter_context(capturing())
 
     def finished() -> None:
-        streams.close()
-        if cards is not None:
-            cards.finish()
-        view.finish(f"{type(session.error).__name__}: {session.error}" if session.error else "")
-        main.wake()
+        with ExitStack() as last:  # Whatever fails of this, the cell hears of the end.
+            last.callback(main.wake)
+            last.callback(view.finish, f"{type(session.error).__name__}: {session.error}" if session.error else "")
+            if cards is not None:
+                last.callback(cards.finish, f"run {session.paths.run_id}: {session.state.status}")
+            last.callback(streams.close)
 
     session.when_finished(finished)
     view.start()
     session.start()
-    return live, session
+    return live
 
 
 class _Waiter:
     """Waits for a run in a cell, its own or a later one, so that buttons and bodies go on meanwhile."""
 
-    def __init__(self, main: MainThread, session: Session, live: Live, is_quiet: threading.Event) -> None:
-        self._main, self._session, self._live, self.is_quiet = main, session, live, is_quiet
+    def __init__(self, main: MainThread, live: Live, is_quiet: threading.Event) -> None:
+        self._main, self._session, self._live, self.is_quiet = main, live.session, live, is_quiet
 
     def __call__(self, timeout_s: float | None) -> bool | None:
         """Wait as `run.wait` and `await run` do; None where this thread cannot be served."""
@@ -164,7 +161,7 @@ class _Waiter:
         self.serve(lambda: self._session.is_finished or time.monotonic() >= deadline)
         timer.cancel()
         if self._session.is_finished:
-            self._live.view.join()
+            self._live.close_view()
             if self._session.was_interrupted:
                 raise_ended(self._live.run)
         return self._session.is_finished
@@ -174,38 +171,30 @@ class _Waiter:
         self._main.serve(self._session, until)
 
 
-def _wait(session: Session, live: Live, waiting: Waiting) -> None:
+def _wait(session: Session, live: Live, waiting: Waiting, *, is_deaf: bool) -> None:
+    """Serve the run for as long as the cell waits; deaf: no click is heard meanwhile, so not while people are waited for."""
     waiter = session.waiter
     assert isinstance(waiter, _Waiter), "_begin set it"
-    match waiting:
-        case Waiting.TO_THE_END:
-            waiter.serve(lambda: session.is_finished)
-        case Waiting.UNTIL_ASKED:
-            is_quiet = waiter.is_quiet
-            waiter.serve(lambda: session.is_finished or (is_quiet.is_set() and not session.was_interrupted))
-        case Waiting.NOT:
-            if live.cards is not None:
-                live.cards.reserve()
-    if not session.is_finished:
+    if waiting is Waiting.NOT:
+        if live.cards is not None:
+            live.cards.reserve()
+    elif waiting is Waiting.UNTIL_ASKED or is_deaf:
+        is_quiet = waiter.is_quiet
+        waiter.serve(lambda: session.is_finished or (is_quiet.is_set() and not session.was_interrupted))
+    else:
+        waiter.serve(lambda: session.is_finished)
+    if not session.is_finished and live.view is not None:
         live.view.leave_cell()
 
 
-def _without_buttons(main: MainThread, waiting: Waiting) -> Waiting:
-    """Return how a cell waits on a kernel whose buttons are dead while it is busy."""
-    if not main.goes_on_alone or waiting is Waiting.NOT:
-        return waiting
-    if waiting is Waiting.TO_THE_END:
-        print("This kernel's buttons are dead while a cell waits, so the cell returns and the run goes on.")  # noqa: T201
-    return Waiting.NOT
-
-
-def _on_terminal(prepared: Prepared, who: Surface, began: Callable[[Live | Run], None]) -> Run:
-    """Run in terminal IPython: ask and show progress on the terminal."""
-    console: Console = error_console()
+def _on_terminal(shell: Any, prepared: Prepared, who: Surface, began: Callable[[Live], None]) -> Run:
+    """Run where only text is shown: ask and show progress by text."""
+    console = error_console()
     progress = Progress(console)
-    asker = TerminalAsker(console, progress.paused)
+    lines = ConsoleLines(shell.kernel) if who is Surface.CONSOLE else None
+    asker = TerminalAsker(console, progress.paused, lines=lines)
     hooks = Hooks(
-        decide=asker.decide if who is Surface.TERMINAL else None,
+        decide=None if who is Surface.NOBODY else asker.decide,
         watch=lambda event, _state: progress.listen(event),
         printed=progress.printed,
     )
@@ -213,6 +202,11 @@ def _on_terminal(prepared: Prepared, who: Surface, began: Callable[[Live | Run],
         run = serve(prepared, hooks)
     finally:
         progress.close()
-    began(run)
+    assert run.session is not None, "it was just served"
+    live = Live(run.session, None, None)
+    live.handles.add(run)
+    began(live)
+    if run.state.status is not RunStatus.COMPLETED:
+        publish_markdown(run.log)
     raise_ended(run)
     return run

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import wraps
 from keyword import iskeyword
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 from IPython.core.magic_arguments import MagicArgumentParser
-from IPython.display import Markdown, display
 
 from flownb import api
 from flownb.errors import Diagnostic, FlowError, FlowInputError, FlowSyntaxError
@@ -19,12 +20,13 @@ from flownb.host import Prepared
 from flownb.model.decision import Decision, Question, Via
 from flownb.model.workflow import Workflow
 from flownb.notebook.arguments import find_file, parse_line, read_inputs
+from flownb.notebook.begun import Begun, Live
 from flownb.notebook.card import person, said
-from flownb.notebook.cell import Live, Waiting, conduct
+from flownb.notebook.cell import Waiting, conduct
 from flownb.notebook.listing import RunList, plan_text, resume_text, values_text
 from flownb.notebook.main_thread import MainThread
 from flownb.notebook.origin import Surface, notebook_path, state_folder, surface
-from flownb.notebook.publishing import DisplayCapture, NotebookPython
+from flownb.notebook.publishing import DisplayCapture, NotebookPython, publish_markdown
 from flownb.notebook.transform import keeping_lines
 from flownb.parse.workflow import diagnose
 from flownb.preparing import Around
@@ -36,10 +38,29 @@ from flownb.store.files import write_atomically
 from flownb.store.paths import find_run
 from flownb.terminal import read_yaml
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 _FIRST_LINE: Final = 2
 """The body's first line, as people count: `%%flow` is line 1."""
 Parser = MagicArgumentParser
 """A magic's own parser; every command takes it with the line behind the magic's name."""
+
+
+def _without_frames(command: Callable[P, R]) -> Callable[P, R]:
+    """Return a command whose errors leave its frames behind.
+
+    Nobody is shown them, and IPython keeps the last error: its frames would keep the run's values in memory.
+    """
+
+    @wraps(command)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except FlowError as error:
+            raise error.with_traceback(None) from error.__cause__
+
+    return called
 
 
 class Commands:
@@ -53,23 +74,26 @@ class Commands:
             settings: Has `state_dir`, as `%config Flow` sets it.
         """
         self.shell, self._settings = shell, settings
-        self.live: dict[str, Live] = {}
-        """Run id → a run that this kernel began and shows."""
-        self._capture = DisplayCapture(shell.display_pub)
+        self.begun = Begun(shell)
+        """The runs that this kernel began."""
+        self._capture = DisplayCapture(shell)
         self._main = MainThread(getattr(shell, "kernel", None))
         self._transform = keeping_lines(shell.transform_cell)
         self._registry: Registry | None = None
         self._told: set[Path] = set()
-        self._shown_in: dict[str, int] = {}
+        self._bound: dict[str, str] = {}
+        self._shown: tuple[int, set[str]] = (0, set())
         shell.display_formatter.ipython_display_formatter.for_type(Run, self.display_run)
 
     def close(self) -> None:
-        """Give the shell back what was changed in it."""
-        self._capture.remove()
+        """Give the shell back what was changed in it; what bodies display is redacted until the last run has ended."""
+        self.begun.let_go()
+        self.begun.when_over(self._capture.remove)
         self.shell.display_formatter.ipython_display_formatter.pop(Run, None)
 
     # Running.
 
+    @_without_frames
     def run_cell(self, parser: Parser, line: str, cell: str) -> Run | None:
         """Run the workflow in a cell; None where only its plan is shown."""
         options = parse_line(parser, line, self.shell.user_ns)
@@ -79,6 +103,7 @@ class Commands:
             self._save(options.save, cell)
         return self._run(workflow, options, self._around(self.shell.user_ns))
 
+    @_without_frames
     def run_file(self, parser: Parser, line: str) -> Run | None:
         """Run a workflow from a file; None where only its plan is shown."""
         options = parse_line(parser, line, self.shell.user_ns)
@@ -87,6 +112,7 @@ class Commands:
             self._save(options.save, workflow.text)
         return self._run(workflow, options, replace(self._around({}), folder=None))
 
+    @_without_frames
     def resume(self, parser: Parser, line: str) -> Run:
         """Go on with a run, by its stored text."""
         options = parse_line(parser, line, self.shell.user_ns)
@@ -112,14 +138,14 @@ class Commands:
         """Show a run; one that goes on here below the cell that runs now, with its buttons."""
         options = parse_line(parser, line, self.shell.user_ns)
         paths = find_run(self._state_dir(), options.run_id)
-        live = self.live.get(paths.run_id)
-        if live is not None and live.run.session is not None and not live.run.session.is_finished:
+        live = self.begun.find(paths.run_id)
+        if live is not None and not live.session.is_finished:
             live.move_here()
             run = live.run
         else:
             run = live.run if live is not None else api.show(str(paths), self._state_dir())
-            display(Markdown(f"{run.log}\n{values_text(run)}"))
-        self._shown_in[run.id] = self._cell()
+            publish_markdown(f"{run.log}\n{values_text(run)}")
+        self._note_shown(run.id)
         return run
 
     def decide(self, parser: Parser, line: str) -> None:
@@ -139,8 +165,9 @@ class Commands:
 
     def display_run(self, run: Run) -> None:
         """Show a run as its log, unless the cell that runs now shows it already; what IPython calls for a cell's value."""
-        if self._shown_in.get(run.id) != self._cell():
-            display(Markdown(run.log))
+        cell, shown = self._shown
+        if cell != self._cell() or run.id not in shown:
+            publish_markdown(run.log)
 
     # How.
 
@@ -156,17 +183,24 @@ class Commands:
     def _conduct(self, prepared: Prepared, plan: ResumePlan | None, options: Any) -> Run:  # Any: argparse's
         self._tell_folder()
         if plan is not None:
-            display(Markdown(resume_text(plan, prepared.paths.run_id)))
+            publish_markdown(resume_text(plan, prepared.paths.run_id))
+        name = options.out or self._bound.get(prepared.paths.run_id)
 
-        def began(begun: Live | Run) -> None:
-            run = begun.run if isinstance(begun, Live) else begun
-            if isinstance(begun, Live):
-                self.live[run.id] = begun
-                self._shown_in[run.id] = self._cell()
-            if options.out:
-                self.shell.user_ns[options.out] = run
+        def began(live: Live) -> None:
+            run = live.run
+            if live.view is not None:
+                self._note_shown(run.id)
+            if name:
+                self.shell.user_ns[name] = run
+                self._bound[run.id] = name
+            self.begun.add(live)
 
         return conduct(self.shell, self._main, prepared, _waiting(options), began)
+
+    def _note_shown(self, run_id: str) -> None:
+        """Remember that the cell that runs now shows a run."""
+        cell, shown = self._shown
+        self._shown = (self._cell(), {run_id, *(shown if cell == self._cell() else ())})
 
     def _parse(self, text: str) -> Workflow:
         workflow, problems = diagnose(
@@ -193,7 +227,7 @@ class Commands:
             raise _with_carets(error.problems, path) from None
 
     def _show_plan(self, workflow: Workflow) -> None:
-        display(Markdown(plan_text(workflow.name, api.plan(workflow))))
+        publish_markdown(plan_text(workflow.name, api.plan(workflow)))
 
     def _save(self, name: str, text: str) -> None:
         path = Path(name).expanduser()
@@ -254,9 +288,15 @@ def _ask_secret(name: str) -> str:
 
 
 def _waiting(options: Any) -> Waiting:  # Any: argparse's
-    if options.wait and options.no_wait:
-        raise FlowInputError("--wait and --no-wait cannot both hold", "leave one out")
-    return Waiting.TO_THE_END if options.wait else Waiting.NOT if options.no_wait else Waiting.UNTIL_ASKED
+    ways = {
+        "--wait": (options.wait, Waiting.TO_THE_END),
+        "--until-asked": (options.until_asked, Waiting.UNTIL_ASKED),
+        "--no-wait": (options.no_wait, Waiting.NOT),
+    }
+    given = [name for name, (is_given, _) in ways.items() if is_given]
+    if len(given) > 1:
+        raise FlowInputError(f"{' and '.join(given)} cannot both hold", "leave one out")
+    return ways[given[0]][1] if given else Waiting.TO_THE_END
 
 
 def _submitted(question: Question | None, text: str) -> Any:  # Any: whatever YAML holds

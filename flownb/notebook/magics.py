@@ -32,11 +32,12 @@ def _magic(kind: Any, name: str) -> Callable[[F], F]:  # Any: IPython's own type
 
 def _wait_options(function: F) -> F:
     wait = argument(
-        "--wait", action="store_true", help="keep the cell busy until the run has ended; buttons still work"
+        "--wait", action="store_true", help="keep the cell busy until the run has ended (default); buttons still work"
     )
+    until = argument("--until-asked", action="store_true", help="return when only people are waited for")
     no_wait = argument("--no-wait", action="store_true", help="return at once; the run goes on")
     bound = argument("-o", "--out", metavar="VAR", help="bind the run to this variable as well")
-    return wait(no_wait(bound(function)))  # type: ignore[no-any-return] # IPython's decorators return what they are given
+    return wait(until(no_wait(bound(function))))  # type: ignore[no-any-return] # IPython's decorators return what they are given
 
 
 def _run_options(function: F) -> F:
@@ -112,7 +113,7 @@ class FlowMagics(Magics):
 
         An example:
 
-            %flow weekly.flow.md -i topic=wind --wait
+            %flow weekly.flow.md -i topic=wind
         """
         return self.commands.run_file(_parser(self.flow_file), line)
 
@@ -127,7 +128,7 @@ class FlowMagics(Magics):
 
         An example:
 
-            %flow_resume last --wait
+            %flow_resume last
         """
         return self.commands.resume(_parser(self.flow_resume), line)
 
@@ -189,5 +190,7 @@ def unload(shell: Any) -> None:  # Any: kernels and terminals differ
     for kind, names in magics.magics.items():
         for name in names:
             shell.magics_manager.magics[kind].pop(name, None)
-    shell.configurables.remove(magics.settings)
+    for configurable in (magics, magics.settings):  # The first is there because IPython puts all magics there.
+        if configurable in shell.configurables:
+            shell.configurables.remove(configurable)
     magics.close()

@@ -60,9 +60,9 @@ class MainThread:
         """Whether calls are made here also when no cell waits."""
         return self._loop is not None
 
-    def interrupts_for(self) -> RunInterrupts:
-        """Return what stops the bodies of one run here."""
-        return RunInterrupts(self)
+    def for_run(self) -> RunThread:
+        """Return the thread as one run uses it."""
+        return RunThread(self)
 
     def post(self, call: Callable[[], None]) -> None:
         """Have `call` made on the thread, after those posted before; thread-safe, does not wait for it."""
@@ -144,14 +144,27 @@ class MainThread:
                 session.interrupt()
 
 
-class RunInterrupts:
-    """Stops one run's bodies on the shared thread; `session` is set once there is one."""
+class RunThread:
+    """The shared thread as one run uses it; `session` is set once there is one."""
 
     def __init__(self, main: MainThread) -> None:
         """Belong to this thread."""
         self._main = main
         self.session: Session | None = None
         """The run."""
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Have `call` made on the thread; where it fails, for a reason of our own, the run ends instead of waiting for it."""
+
+        def made() -> None:
+            try:
+                call()
+            except Exception as error:  # noqa: BLE001 whatever it is, the run must end and say so
+                if self.session is not None:
+                    self.session.error = error
+                    self.session.cancel()
+
+        self._main.post(made)
 
     def body(self, key: object = None) -> AbstractContextManager[None]:
         """Return a context in which an interrupt and `stop` raise."""

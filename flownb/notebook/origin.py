@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 FOLDER: Final = ".flownb"
 """The folder's name where nobody chose another."""
+
+_CONSOLES: Final = frozenset({"jupyter-console", "jupyter_console", "jupyter-qtconsole", "qtconsole"})
+"""Commands and modules of the consoles that start kernels."""
+_MOST_WORDS: Final = 4
+"""`python -m jupyter_console` and `python …/bin/jupyter-console` name it among their first words."""
 
 _PAPERMILL: Final = ("PAPERMILL_OUTPUT_PATH", "PAPERMILL_INPUT_PATH")
 """What `papermill --inject-paths` sets; the output is the notebook that holds the run."""
@@ -23,6 +30,8 @@ class Surface(StrEnum):
     """A front end with a person before it, or a kernel that does not say."""
     TERMINAL = "terminal"
     """IPython on a terminal: ask there."""
+    CONSOLE = "console"
+    """`jupyter console` or the Qt console: a kernel whose front end shows text only; ask by `input()`."""
     NOBODY = "nobody"
     """nbclient, papermill, `jupyter execute`, a pipe: no one will answer."""
 
@@ -41,7 +50,30 @@ def surface(shell: object) -> Surface:
     said = [
         answer for answer in (getattr(kernel, "_allow_stdin", None), _stdin_in_request(kernel)) if answer is not None
     ]
-    return Surface.NOBODY if said and not any(said) else Surface.BUTTONS
+    if said and not any(said):
+        return Surface.NOBODY
+    return Surface.CONSOLE if _is_of_console(os.getppid()) else Surface.BUTTONS
+
+
+@lru_cache(maxsize=1)
+def _is_of_console(parent: int) -> bool:
+    """Return whether the process that started this kernel is a console: nothing in its messages says so."""
+    return any(Path(word).name in _CONSOLES for word in _command_of(parent)[:_MOST_WORDS])
+
+
+def _command_of(process: int) -> list[str]:
+    """Return the words of a process's command; none where it cannot be found out."""
+    try:
+        return [part.decode(errors="replace") for part in Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")]
+    except OSError:
+        pass
+    try:  # Without /proc, as on macOS.
+        listed = subprocess.run(
+            ["ps", "-o", "args=", "-p", str(process)], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return listed.stdout.split()
 
 
 def _stdin_in_request(kernel: Any) -> bool | None:  # Any: every kernel differs

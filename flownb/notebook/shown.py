@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from flownb.notebook.publishing import BUNDLE, Display
+from flownb.notebook.publishing import BUNDLE, Display, hidden
 from flownb.notebook.safe_html import display_html, safe_html
 from flownb.render.printed import Tapes
 from flownb.runtimes.base import Printed
@@ -70,13 +70,14 @@ class Shown:
             for picture in own:
                 picture.data, picture.changed = {"text/plain": ""}, True
             return
-        data = {kind: self._redact(value) if isinstance(value, str) else value for kind, value in display.data.items()}
+        clean = hidden(display, self._redact)
+        data, metadata = dict(clean.data or {}), dict(clean.metadata)
         if display.update:
             for picture in self.pictures:
                 if display.display_id and picture.display_id == display.display_id:
-                    picture.data, picture.metadata, picture.changed = data, dict(display.metadata), True
+                    picture.data, picture.metadata, picture.changed = data, metadata, True
         elif len(own) < MOST_DISPLAYS:
-            self.pictures.append(Picture(holder, data, dict(display.metadata), display.display_id))
+            self.pictures.append(Picture(holder, data, metadata, display.display_id))
 
     def tail(self, keys: set[str]) -> str:
         """Return the last lines that some nodes printed, as Markdown."""

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from flownb.model.events import Event
@@ -15,13 +16,14 @@ from flownb.model.state import NodeStatus, RunState
 from flownb.notebook.board import Board
 from flownb.notebook.shown import Picture, Shown
 from flownb.render.diagram import mermaid
-from flownb.render.inert import inert
+from flownb.render.inert import inert, one_line
 from flownb.render.log import render_log
 from flownb.runtimes.base import Printed
 
 PAUSE_S: Final = 0.1
 """Least seconds between two drawings: more often, and Jupyter complains of the data rate."""
 _TICK_S: Final = 1.0
+_MOST_UNDRAWN: Final = 5
 
 Bundle = Mapping[str, Any]
 """MIME type → data, as Jupyter has it."""
@@ -79,7 +81,7 @@ class View:
             redact: Takes the secrets out of JSON-like data.
             total_of: Key → how many items the node has; None: unknown.
         """
-        self._publisher, self._state, self._total_of = publisher, state, total_of
+        self._publisher, self._state, self._redact, self._total_of = publisher, state, redact, total_of
         self._lock = threading.Lock()
         self._paint_lock = threading.RLock()
         self._bell, self._over = threading.Event(), threading.Event()
@@ -88,7 +90,10 @@ class View:
         self._shown = Shown(redact)
         self._main, self._late = Slot(publisher), Slot(publisher)
         self._drawn = self._problem = ""
-        self._is_late = self._is_final = False
+        self._undrawn: dict[str, None] = {}
+        self.is_late = False
+        """Whether the cell has ended: outputs that stand there can change, no new one comes."""
+        self._is_final = False
         # In the cell's context: what a thread publishes stands below the cell, whatever other messages come.
         self._thread = threading.Thread(target=copy_context().run, args=(self._work,), name="flownb-view", daemon=True)
 
@@ -119,14 +124,14 @@ class View:
     def do_here(self, job: Callable[[], None]) -> None:
         """Have something published now, by the thread that asks and below its cell."""
         with self._paint_lock:
-            job()
+            self._try(job)
 
     def leave_cell(self) -> None:
-        """Draw now, and prepare for the time after the cell: outputs that stand there can change, no new one comes."""
+        """Draw now, and prepare for the time after the cell."""
         with self._paint_lock:
             self._paint()
-            self._is_late = True
-            self._late.show(markdown(""))
+            self.is_late = True
+            self._try(lambda: self._late.show(markdown("")))
 
     def finish(self, problem: str = "") -> None:
         """Draw the finished log, and end. Returns at once.
@@ -150,8 +155,8 @@ class View:
             self._late.forget()
             self._drawn = ""
             self._paint()
-            if self._is_late:
-                self._late.show(_late_bundle(self._shown))
+            if self.is_late:
+                self._try(lambda: self._late.show(_late_bundle(self._shown)))
 
     # Drawing.
 
@@ -167,12 +172,29 @@ class View:
     def _paint(self) -> None:
         with self._paint_lock:
             while self._jobs:
-                self._jobs.popleft()()
-            text = self._text()
-            if text != self._drawn:
-                self._drawn = text
-                self._main.show(markdown(text))
-            self._paint_pictures()
+                self._try(self._jobs.popleft())
+            self._try(self._paint_text)
+            self._try(self._paint_pictures)
+            if self._undrawn and self._is_final:
+                self._try(self._paint_undrawn)
+
+    def _try(self, job: Callable[[], None]) -> None:
+        """Draw something; where that fails the run goes on, and its output says so at the end."""
+        try:
+            job()
+        except Exception as error:  # noqa: BLE001 a stranger's widgets, values and publisher; the run depends on none
+            self._undrawn[self._redact(one_line(f"{type(error).__name__}: {error}"))] = None
+
+    def _paint_text(self) -> None:
+        text = self._text()
+        if text != self._drawn:
+            self._main.show(markdown(text))
+            self._drawn = text
+
+    def _paint_undrawn(self) -> None:
+        told = "\n".join(f"- {inert(problem)}" for problem in list(self._undrawn)[:_MOST_UNDRAWN])
+        text = self._drawn or f"**{inert(self._state.workflow)}** · {self._state.status}"
+        self._main.show(markdown(f"{text}\n\nNot everything could be shown:\n\n{told}\n"))
 
     def _text(self) -> str:
         with self._lock:
@@ -188,11 +210,11 @@ class View:
             changed = [picture for picture in self._shown.pictures if picture.changed]
             for picture in changed:
                 picture.changed = False
-        if any(not picture.slot for picture in changed) and self._is_late:
+        if any(not picture.slot for picture in changed) and self.is_late:
             self._late.show(_late_bundle(self._shown))
         for picture in changed:
-            if picture.slot or not self._is_late:
-                self._paint_picture(picture)
+            if picture.slot or not self.is_late:
+                self._try(partial(self._paint_picture, picture))
 
     def _paint_picture(self, picture: Picture) -> None:
         slot = Slot(self._publisher)

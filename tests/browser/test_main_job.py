@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ from tests.browser.notebook_page import WAIT_S, NotebookPage
 
 Open = Callable[[str, list[str]], NotebookPage]
 
+PICTURES: Final = os.environ.get("FLOWNB_PICTURES", "")
 SCREENSHOTS: Final = Path(__file__).parents[2] / "docs" / "screenshots"
 CELL: Final = """\
 %%flow -o run
@@ -107,9 +109,9 @@ def test_a_killed_kernel_resumes_at_the_question_without_repeating(open_notebook
     assert (notebook.lab.work / "published.txt").read_text() == "published Offshore wind doubles\n"
 
 
-@pytest.mark.parametrize("mode", ["default", "wait"])
+@pytest.mark.parametrize("mode", ["default", "until-asked"])
 def test_a_saved_notebook_reads_without_a_kernel(open_notebook: Open, mode: str) -> None:
-    cell = JOB.replace("%%flow", "%%flow --wait") if mode == "wait" else JOB
+    cell = JOB.replace("%%flow", "%%flow --until-asked") if mode == "until-asked" else JOB
     notebook = open_notebook(f"saved-{mode}.ipynb", ["%load_ext flownb", cell])
     notebook.run_all()
     button(notebook, "Approve").last.click(timeout=WAIT_S * 1000)
@@ -120,6 +122,51 @@ def test_a_saved_notebook_reads_without_a_kernel(open_notebook: Open, mode: str)
     notebook.wait_for_text("approved by")
     assert "Execution Log" in notebook.read_outputs()[1]
     assert "Error displaying widget" not in notebook.read_outputs()[1]
+
+
+TWO: Final = """\
+%%flow --until-asked
+## Figure
+```python
+import plotly.graph_objects as go
+go.Figure(go.Bar(x=["wind", "sun"], y=[1, 22]))
+```
+## One
+- show: [figure]
+```checkpoint
+Is this **right**?
+```
+## Two
+```checkpoint
+Really?
+```
+"""
+
+
+def test_a_plotly_figure_is_drawn_in_its_card_and_the_next_question_takes_the_same_place(open_notebook: Open) -> None:
+    notebook = open_notebook("two.ipynb", ["%load_ext flownb", TWO, "print('free')"])
+    notebook.run_all()
+    expect(notebook.page.locator(".flownb-card .js-plotly-plot .bars .point").nth(1)).to_be_visible(
+        timeout=WAIT_S * 1000
+    )
+    assert notebook.page.locator(".js-plotly-plot").count() == 1
+    notebook.wait_for_text("free")
+    picture(notebook, "card-plotly")
+    notebook.click_button("Approve")
+    notebook.wait_for_text("Really?")
+    expect(notebook.page.locator(".flownb-card")).to_have_count(1)
+    picture(notebook, "card-second")
+    notebook.click_button("Reject")
+    notebook.wait_for_text("Status: rejected")
+    assert notebook.page.locator(".flownb-card").count() == 0
+    assert "Error displaying widget" not in "".join(notebook.read_outputs())
+    picture(notebook, "card-after")
+
+
+def picture(notebook: NotebookPage, name: str) -> None:
+    """Keep a picture where somebody wants to look: `FLOWNB_PICTURES=/tmp/pictures pytest tests/browser`."""
+    if PICTURES:
+        notebook.page.screenshot(path=Path(PICTURES) / f"{name}.png")
 
 
 def button(notebook: NotebookPage, name: str) -> Locator:

@@ -145,6 +145,8 @@ class Kernel:
             "env": {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **environment},
             "stderr": subprocess.DEVNULL if not os.environ.get("FLOWNB_KERNEL_STDERR") else None,
         }
+        self.ignores_late_updates = False
+        """Whether the front end is one in which the outputs of a cell that has ended cannot be changed."""
         self._begin()
 
     def _begin(self) -> None:
@@ -192,6 +194,10 @@ class Kernel:
         sent = self.request(kind, content, channel=channel)
         self.wait_until(lambda: sent in self.replies, f"reply to {kind}")
         return self.replies[sent]
+
+    def heard_text(self) -> str:
+        """Return everything that all front ends got, as text."""
+        return str([message["content"] for message in self.heard])
 
     def shown(self) -> list[Widget]:
         """Return every widget that stands in an output, or inside one that does."""
@@ -344,6 +350,8 @@ class Kernel:
     def _update_displays(self, content: dict[str, Any]) -> None:
         for cell in self.cells.values():
             for output in cell.outputs:
+                if self.ignores_late_updates and cell.done:
+                    continue
                 if output.display_id and output.display_id == content["transient"].get("display_id"):
                     output.data = content["data"]
 

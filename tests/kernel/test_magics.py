@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.kernel.harness import Cell, Kernel, kernel
+from tests.kernel.harness import ROOT, VIEW, Cell, Kernel, kernel
 
 JOB = """\
 # Weekly report
@@ -71,8 +76,8 @@ def _empty(home: Path) -> None:
 
 
 def asked(k: Kernel, code: str) -> Cell:
-    """Run a cell that returns while a question is open."""
-    cell = k.run(code)
+    """Run a cell with `--until-asked`: it returns while a question is open."""
+    cell = k.run(code.replace("%%flow", "%%flow --until-asked", 1))
     assert cell.ok, cell.text
     k.button("Reject")
     return cell
@@ -164,12 +169,13 @@ def test_no_wait_returns_at_once_and_the_run_goes_on(k: Kernel) -> None:
 
 @pytest.mark.parametrize("wait", ["run.wait()", "await run"])
 def test_a_later_cell_waits_for_the_run_with_its_buttons_alive(k: Kernel, wait: str) -> None:
-    asked(k, f"%%flow -o run\n{ASK}")
+    cell = asked(k, f"%%flow -o run\n{ASK}")
     later = k.start(f"{wait}; print(run['after'])")
     k.read(0.1)
     k.click("Approve")
     assert later.finish().ok, later.text
     assert later.stdout == "42\n"
+    assert any("## Execution Log" in text for text in cell.markdown), "it is drawn before the wait ends"
 
 
 def test_waiting_with_a_limit_says_that_it_still_goes_on(k: Kernel) -> None:
@@ -224,6 +230,90 @@ def test_a_second_question_gets_its_card_when_the_cell_has_long_ended(k: Kernel)
     cell.wait_for("**Two** · ✖\ufe0e rejected by")
 
 
+def test_the_second_card_appears_also_where_an_ended_cells_output_cannot_be_changed(k: Kernel) -> None:
+    source = "## One\n```checkpoint\nFirst?\n```\n## Two\n```checkpoint\nSecond?\n```\n"
+    k.ignores_late_updates = True
+    try:
+        cell = asked(k, f"%%flow -o run\n{source}")
+        k.click("Approve")
+        k.wait_until(lambda: any("Second?" in str(w.state.get("outputs")) for w in k.shown()), "the second card")
+        assert any("approved by" in str(w.state.get("outputs")) for w in k.shown()), "how the first was answered"
+        k.click("Approve")
+        k.wait_until(lambda: k.find("Button", "Approve") is None, "the end of the card")
+        k.wait_until(lambda: any(": completed" in str(w.state.get("outputs")) for w in k.shown()), "the end")
+        assert "## Execution Log" not in cell.text
+    finally:
+        k.ignores_late_updates = False
+
+
+def test_a_question_stands_as_text_beside_its_card_for_front_ends_without_widgets(k: Kernel) -> None:
+    cell = asked(k, f"%%flow -o run\n{ASK}")
+    (plain,) = (output.data["text/plain"] for output in cell.outputs if VIEW in output.data)
+    run_id = k.value("run.id").strip("'")
+    assert plain == f"Ask\nGo on?\nto answer: %flow_decide {run_id} ask approve|reject"
+    k.click("Reject")
+    log_of(k, cell)
+
+
+def test_a_plotly_figure_in_show_stands_in_the_card(k: Kernel) -> None:
+    k.run("import plotly.graph_objects as go")
+    source = "## Figure\n```python\ngo.Figure(go.Bar(x=['a', 'b'], y=[1, 22]))\n```\n## Ask\n- show: [figure]\n```checkpoint\nGo on?\n```\n"
+    cell = k.start(f"%%flow\n{source}")
+    k.button("Approve")
+    outputs = [part for widget in k.shown() for part in widget.state.get("outputs", ())]
+    assert any("application/vnd.plotly.v1+json" in part["data"] for part in outputs)
+    assert not any("plotly" in kind for output in cell.outputs for kind in output.data)
+    k.click("Approve")
+    assert cell.finish().ok, cell.text
+    assert not any(
+        "plotly" in kind or "<script" in str(data) for output in cell.outputs for kind, data in output.data.items()
+    )
+
+
+def test_what_cannot_be_drawn_is_said_and_the_run_goes_on(k: Kernel) -> None:
+    broken = "class Broken:\n    def _repr_mimebundle_(self, **_): raise SystemError('no picture')\n    def __repr__(self): raise SystemError('no text')\n    def _ipython_display_(self): raise SystemError('nothing')\n"
+    k.run(broken)
+    source = "## Made\n```python\nBroken()\n```\n## Ask\n- show: [made]\n```checkpoint\nGo on?\n```\n"
+    cell = k.start(f"%%flow\n{source}")
+    k.click("Approve")
+    assert cell.finish().ok, cell.text
+    assert "**Status:** completed" in log_of(k, cell)
+    assert "flownb/" not in cell.text
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "notebook.card.Card.__init__",
+        "notebook.board.Board.draw",
+        "notebook.cards.Cards._settle",
+        "notebook.shown.Shown.folded",
+    ],
+)
+def test_a_fault_in_a_drawing_job_never_hangs_a_run_nor_shows_our_frames(k: Kernel, home: Path, what: str) -> None:
+    module, owner, name = what.rsplit(".", 2)
+    k.heard.clear()
+    k.run(f"import flownb.{module} as m; old = m.{owner}.{name}\ndef bad(*_, **__): raise RuntimeError('bad drawing')")
+    k.run(f"m.{owner}.{name} = bad")
+    run_id = f"drawn-{name.strip('_')}"
+    journal = home / ".flownb" / "flow" / run_id / "journal.jsonl"
+    try:
+        cell = k.start(f"%%flow --run-id {run_id}\n{ASK}")
+        k.wait_until(lambda: journal.exists() and '"asked"' in journal.read_text(), "the question")
+        if owner == "Card":
+            cell.wait_for(f"to answer: %flow_decide {run_id} ask approve|reject")
+        command = [sys.executable, "-m", "flownb", "decide", run_id, "ask", "approve"]
+        assert (
+            subprocess.run(command, cwd=home, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False).returncode == 0
+        )
+        assert cell.finish().ok, cell.text
+        assert "RuntimeError: bad drawing" in cell.text
+        assert ("**Status:** completed" in cell.text) is (owner != "Shown")
+        assert "Traceback" not in k.heard_text()
+    finally:
+        assert k.run(f"m.{owner}.{name} = old").ok
+
+
 def test_a_run_that_goes_on_alone_runs_its_bodies_between_the_cells(k: Kernel) -> None:
     source = "## Ask\n```checkpoint\nGo?\n```\n## After\n```python\nimport threading\nthreading.current_thread() is threading.main_thread()\n```\n"
     cell = asked(k, f"%%flow -o run\n{source}")
@@ -245,6 +335,47 @@ def test_a_body_that_runs_between_cells_can_be_interrupted(k: Kernel) -> None:
     assert k.value("1 + 1") == "2"
 
 
+def test_where_buttons_are_dead_while_a_cell_waits_it_ends_with_an_error_that_says_how_to_answer(k: Kernel) -> None:
+    k.run("from flownb.notebook import waiting as w; found = w._find_channel; w._find_channel = lambda kernel: None")
+    try:
+        assert k.run("%%flow -o run\n## A\n```python\n6 * 7\n```\n").ok, "it asks nothing"
+        cell = k.start(f"%%flow -o run\n{ASK}")
+        behind = k.start("print('behind')")
+        error = error_of(cell.finish())
+        assert behind.finish().status == "aborted"
+        run_id = k.value("run.id").strip("'")
+        assert error.startswith(f"FlowError: run {run_id} waits for an answer, and this kernel cannot")
+        assert f"%flow_decide {run_id} ask approve|reject" in error
+        k.click("Approve")
+        assert "**Status:** completed" in log_of(k, cell)
+        assert k.value("run['after']") == "42"
+    finally:
+        assert k.run("w._find_channel = found").ok
+
+
+def test_a_fault_of_our_own_on_the_cells_thread_ends_the_run_and_shows_none_of_our_frames(k: Kernel) -> None:
+    k.run("from flownb.executors.base import Call; perform = Call.perform\ndef bad(*_): raise RuntimeError('bad job')")
+    k.run("Call.perform = bad")
+    try:
+        cell = k.run("%%flow --run-id bad-job\n## A\n```python\n1\n```\n")
+        error = error_of(cell)
+        assert error == "FlowError: run bad-job broke off: RuntimeError: bad job\nhint: to go on: %flow_resume bad-job"
+        assert "**The run broke off:** RuntimeError: bad job" in cell.text
+    finally:
+        assert k.run("Call.perform = perform").ok
+    resumed = k.run("%flow_resume bad-job")
+    assert resumed.ok, resumed.text
+
+
+def test_a_resume_binds_the_variable_that_the_run_was_bound_to(k: Kernel) -> None:
+    first = k.run("%%flow -o mine\n## A\n```python\nopen('there').close()\n7\n```\n")
+    assert "FileNotFoundError" in error_of(first)
+    run_id = k.value("mine.id").strip("'")
+    k.run("open('there', 'w').close(); mine = None")
+    assert k.run(f"%flow_resume {run_id[:-1]}").ok
+    assert k.value("(mine.id, mine['a'])") == f"('{run_id}', 7)"
+
+
 def test_a_run_that_breaks_off_says_so_where_it_stands(k: Kernel, home: Path) -> None:
     cell = asked(k, f"%%flow -o run\n{ASK}")
     k.run(
@@ -261,12 +392,47 @@ def test_secrets_are_hidden_in_everything_that_is_shown(k: Kernel) -> None:
     source = "---\nsecrets: [NEWS_TOKEN]\n---\n## Say\n```python\nfrom IPython.display import display, HTML\n"
     source += "print(secrets.NEWS_TOKEN)\ndisplay(HTML(secrets.NEWS_TOKEN))\nsecrets.NEWS_TOKEN\n```\n"
     source += "## Ask\n- show: [say]\n```checkpoint\nUse {{ say }}?\n```\n"
+    k.heard.clear()
     cell = asked(k, f"%%flow\n{source}")
     k.click("Approve")
     log_of(k, cell)
-    everything = str([output.data for output in cell.outputs]) + str([w.state for w in k.widgets.values()])
-    assert "•••" in everything
-    assert "hush-hush-42" not in everything
+    told = k.heard_text()  # All that was ever sent: the cards are gone by now.
+    assert "Use •••?" in told
+    assert told.count("•••") >= 4
+    assert "hush-hush-42" not in told
+    assert "•••" in str([output.data for output in cell.outputs])
+
+
+@pytest.mark.parametrize(
+    "first", ["%%capture\n%%flow\n", "%%capture held\n%%flow --until-asked\n## Q\n```checkpoint\nGo?\n```\n"]
+)
+def test_secrets_are_hidden_also_where_the_first_cell_was_captured(home: Path, first: str) -> None:
+    show = "## Say\n```python\nfrom IPython.display import display, HTML, JSON\ndisplay(HTML(secrets.NEWS_TOKEN))\n"
+    show += "display(JSON({'token': secrets.NEWS_TOKEN}))\n```\n"
+    with kernel(cwd=home, NEWS_TOKEN="hush-hush-42") as k:
+        assert k.run("%load_ext flownb").ok
+        assert k.run(f"{first}## A\n```python\n1\n```\n").ok
+        shown = k.run(f"%%flow\n---\nsecrets: [NEWS_TOKEN]\n---\n{show}")
+        assert shown.ok, shown.text
+        assert sum("•••" in str(output.data) for output in shown.outputs) >= 2
+        captured = k.run(f"%%capture held\n%%flow\n---\nsecrets: [NEWS_TOKEN]\n---\n{show}")
+        assert captured.ok, captured.text
+        again = k.run("held()")
+        assert "•••" in str([output.data for output in again.outputs])
+        assert "hush-hush-42" not in k.heard_text()
+        assert (
+            k.run("from IPython.display import HTML, display\ndisplay(HTML('<b>mine</b>'))")
+            .outputs[0]
+            .data["text/html"]
+        )
+
+
+def test_what_a_body_captures_itself_is_its_own(k: Kernel) -> None:
+    source = "from IPython.utils.capture import capture_output\nfrom IPython.display import HTML, display\n"
+    source += "with capture_output() as held:\n    display(HTML('<i>x</i>'))\nlen(held.outputs)"
+    cell = k.run(f"%%flow -o run\n## A\n```python\n{source}\n```\n")
+    assert cell.ok, cell.text
+    assert k.value("run['a']") == "1"
 
 
 def test_flow_decide_answers_what_a_cell_asks(k: Kernel) -> None:
@@ -299,6 +465,20 @@ def test_interrupting_a_bash_node_or_a_waiting_card_cancels_too(k: Kernel) -> No
     waits.wait_for("not answered")
 
 
+def test_an_interrupt_arrives_also_where_the_kernel_was_started_by_what_ignores_it(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # As a shell does for `pytest … &`.
+    try:
+        with kernel(cwd=tmp_path) as k:
+            assert k.run("%load_ext flownb").ok
+            for body in ("python\nprint('begun')\nimport time\ntime.sleep(60)", "bash\necho begun; sleep 60"):
+                cell = k.start(f"%%flow\n## Slow\n```{body}\n```\n")
+                cell.wait_for("begun")
+                k.interrupt()
+                assert "was cancelled" in error_of(cell.finish())
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_a_failing_node_is_one_error_with_the_cells_own_line(k: Kernel) -> None:
     cell = k.run("%%flow\n## Bad\n```python\nx = {}\nx['title']\n```\n")
     error = error_of(cell)
@@ -307,7 +487,9 @@ def test_a_failing_node_is_one_error_with_the_cells_own_line(k: Kernel) -> None:
     assert f'File "In[{number}]", line 5' in error
     assert "x['title']" in error
     assert "flownb/" not in error
-    assert "hint: " in error
+    run_id = re.search(r"Run ID:\*\* `(.*?)`", log_of(k, cell))[1]  # type: ignore[index] # the log has one
+    ways = f"to go on with the same text: %flow_resume {run_id}; with the cell put right: %%flow --run-id {run_id}"
+    assert error.endswith(f"hint: {ways}")
     assert "**Status:** failed" in log_of(k, cell)
 
 
@@ -329,7 +511,8 @@ def test_all_mistakes_of_a_text_are_shown_with_line_and_caret(k: Kernel) -> None
         ("-i topic={missing}", "NameError"),
         ("--nonsense", "unrecognized arguments: --nonsense"),
         ("-i nothing=1", "unknown input `nothing`"),
-        ("--wait --no-wait", "cannot both hold"),
+        ("--wait --no-wait", "--wait and --no-wait cannot both hold"),
+        ("--until-asked --no-wait", "--until-asked and --no-wait cannot both hold"),
         ("--save x.txt", ".flow.md"),
         ("-o 1st", "-o 1st: this is no name for a variable"),
         ("--save nowhere/x.flow.md", "--save nowhere/x.flow.md: No such file or directory"),
@@ -480,6 +663,19 @@ def test_help_shows_the_options_with_an_example(k: Kernel) -> None:
     k.click("Approve")
     assert "**Status:** completed" in log_of(k, cell)
     assert k.value("run['articles']") == "['wind 0', 'wind 1', 'wind 2']"
+
+
+def test_a_run_that_outlives_the_extension_still_hides_its_secrets(home: Path) -> None:
+    show = "## Say\n```python\nfrom IPython.display import display, HTML\ndisplay(HTML(secrets.NEWS_TOKEN))\n```\n"
+    with kernel(cwd=home, NEWS_TOKEN="hush-hush-42") as k:
+        k.run("before = get_ipython().display_pub.publish.__func__\n%load_ext flownb")
+        cell = asked(k, f"%%flow -o run\n---\nsecrets: [NEWS_TOKEN]\n---\n{ASK}{show}")
+        assert k.run("%unload_ext flownb").ok
+        k.click("Approve")
+        log_of(k, cell)
+        k.wait_until(lambda: "•••" in str([output.data for output in cell.outputs]), "the display")
+        assert "hush-hush-42" not in k.heard_text()
+        assert k.value("get_ipython().display_pub.publish.__func__ is before") == "True"
 
 
 def test_loading_twice_is_harmless_and_unloading_takes_everything_back() -> None:

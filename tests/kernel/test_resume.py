@@ -46,12 +46,12 @@ def test_after_kill_9_the_run_goes_on_in_a_new_kernel_without_repeating_anything
         k.restart()
         k.run("%load_ext flownb")
         assert "| interrupted |" in k.run("%flow_runs").text
-        cell = k.run("%flow_resume last -o run")
-        assert cell.ok, cell.text
+        cell = k.start("%flow_resume last -o run")
+        k.click("Approve")
         assert "**reuse**: `first`" in cell.text
         assert "**run again**: `each`" in cell.text
-        k.click("Approve")
-        k.wait_until(lambda: "**Status:** completed" in cell.text, "the log")
+        assert cell.finish().ok, cell.text
+        assert "**Status:** completed" in cell.text
         assert k.value("run['last']") == "['first', [0, 10, 20, 30]]"
     counts = {path.name: path.read_text() for path in tmp_path.glob("*.txt")}
     assert counts.pop("item2.txt") == "11"  # It was under way.
@@ -62,12 +62,12 @@ def test_a_question_that_was_open_is_asked_again_in_a_new_kernel(tmp_path: Path)
     (tmp_path / "go").touch()
     with kernel(cwd=tmp_path) as k:
         k.run("%load_ext flownb")
-        k.run(JOB)
+        k.start(JOB)
         k.button("Approve")
         k.kill()
         k.restart()
         k.run("%load_ext flownb")
-        cell = k.start("%flow_resume last --wait -o run")
+        cell = k.start("%flow_resume last -o run")
         k.click("Approve")
         assert cell.finish().ok, cell.text
         assert k.value("run['last']") == "['first', [0, 10, 20, 30]]"
@@ -82,7 +82,7 @@ def test_a_cancelled_run_goes_on_in_the_same_kernel(tmp_path: Path) -> None:
         k.interrupt()
         assert cell.finish().status == "error"
         (tmp_path / "go").touch()
-        again = k.start("%flow_resume last --wait -o run")
+        again = k.start("%flow_resume last -o run")
         k.click("Approve")
         assert again.finish().ok, again.text
         assert k.value("run['each']") == "[0, 10, 20, 30]"

@@ -9,6 +9,7 @@ from flownb.errors import FlowInputError
 from flownb.model.decision import Action, Decision, Question, Request, Via
 from flownb.notebook.card import Card, decision_line, person
 from flownb.notebook.fields import Form
+from flownb.notebook.publishing import Display
 
 NOW = datetime.now(UTC)
 
@@ -33,7 +34,7 @@ class Answers:
 
 def card(question: Question, answers: Answers, **values: object) -> Card:
     request = Request(question, values, lambda: False)
-    return Card("run-1", request, answers, lambda value: ({"text/plain": repr(value)}, {}))
+    return Card("run-1", request, answers, lambda value: [Display({"text/plain": repr(value)})])
 
 
 def texts(widget: Any) -> str:
@@ -51,6 +52,7 @@ def labels(made: Card) -> list[str]:
 
 def test_a_card_shows_the_question_what_belongs_to_it_and_another_way_to_answer() -> None:
     made = card(ask(), Answers(), best=[1, 2])
+    assert [button.button_style for button in made._row.children] == ["primary", "danger"]
     shown = texts(made.widget)
     assert "Review &lt;b&gt;" in shown
     assert "<p>Go <em>on</em>?</p>" in shown
@@ -84,10 +86,21 @@ def test_what_cannot_be_stored_is_said_in_the_card_and_the_buttons_stay() -> Non
     assert not made._row.children[0].disabled
 
 
+def test_whatever_storing_raises_is_said_in_the_card_and_never_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    made = card(ask(), Answers(error=OSError(28, "No space left on device")))
+    press(made, "Approve")
+    assert "OSError: [Errno 28] No space left on device" in made._message.value
+    assert not made._row.children[0].disabled
+    assert capsys.readouterr() == ("", "")
+
+
 def test_a_text_is_submitted_as_it_is() -> None:
     answers = Answers()
     made = card(ask(input="text", actions=("approve", "reject", "input")), answers)
     assert labels(made) == ["Submit", "Approve", "Reject"]
+    assert [button.button_style for button in made._row.children] == ["primary", "", "danger"], (
+        "one way is the main one"
+    )
     assert made.form is not None
     made.form.fields[0].widget.value = "yes: {{ 1 }}"
     press(made, "Submit")
@@ -112,6 +125,13 @@ def test_an_approval_needs_no_form() -> None:
     answers = Answers()
     press(card(ask(input={"day": "date"}, actions=("approve", "reject", "input")), answers), "Approve")
     assert answers.given[0].input is None
+
+
+def test_a_day_that_may_stay_empty_may() -> None:
+    form = Form("date", optional=True)
+    assert form.read() is None
+    with pytest.raises(ValueError, match="1 of 1 fields are wrong"):
+        Form("date").read()
 
 
 def test_a_node_with_once_offers_what_may_have_become_of_it() -> None:

@@ -10,10 +10,11 @@ from flownb.notebook.safe_html import display_html, safe_html
 from flownb.notebook.shown import MOST_DISPLAYS, Shown
 from flownb.render.printed import MOST_CHARACTERS, MOST_PRINTED
 from flownb.runtimes.base import Printed
+from flownb.secrets import Redactor
 
 
-def shown(*printed: tuple[str, Printed], hidden: str = "\0") -> Shown:
-    made = Shown(lambda data: data.replace(hidden, "•••"))
+def shown(*printed: tuple[str, Printed], hidden: str = "") -> Shown:
+    made = Shown(Redactor([hidden]).json)
     for key, one in printed:
         made.take(key, one)
     return made
@@ -146,9 +147,14 @@ class Publisher:
         self.published.append(wait)
 
 
+class Shell:
+    def __init__(self) -> None:
+        self.display_pub = Publisher()
+
+
 def test_displays_of_bodies_go_to_their_node_and_all_others_on() -> None:
-    publisher, taken = Publisher(), list[Printed]()
-    capture = DisplayCapture(publisher)
+    shell, taken = Shell(), list[Printed]()
+    publisher, capture = shell.display_pub, DisplayCapture(shell)
     publisher.publish({"a": 1}, transient={"display_id": "x"})
     with capture_into(taken.append):
         publisher.publish({"b": 1}, None, transient={"display_id": "y"}, update=True)
@@ -162,8 +168,47 @@ def test_displays_of_bodies_go_to_their_node_and_all_others_on() -> None:
 
 
 def test_what_somebody_else_put_before_the_publisher_stays() -> None:
-    publisher = Publisher()
-    capture = DisplayCapture(publisher)
+    shell = Shell()
+    publisher, capture = shell.display_pub, DisplayCapture(shell)
     other = publisher.__dict__["publish"] = lambda *_: None
     capture.remove()
     assert publisher.__dict__ == {"published": [], "publish": other}
+
+
+def test_what_stood_before_the_publisher_already_is_called_and_comes_back() -> None:
+    shell, calls = Shell(), list[object]()
+    theirs = shell.display_pub.publish = lambda data, *_, **__: calls.append(data)  # type: ignore[method-assign] # as they do
+    capture = DisplayCapture(shell)
+    shell.display_pub.publish({"a": 1})
+    assert calls == [{"a": 1}]
+    capture.remove()
+    assert vars(shell.display_pub)["publish"] is theirs
+
+
+def test_a_publisher_put_in_the_others_place_is_stood_before_too_but_not_one_that_a_body_puts_there() -> None:
+    shell, taken = Shell(), list[Printed]()
+    first, of_cell, of_body = shell.display_pub, Publisher(), Publisher()
+    capture = DisplayCapture(shell)
+    shell.display_pub = of_cell
+    with capture_into(taken.append):
+        shell.display_pub.publish({"a": 1})
+        shell.display_pub = of_body
+        shell.display_pub.publish({"b": 1})
+        first.publish({"c": 1})
+    assert [one.data for one in taken] == [Display({"a": 1}), Display({"c": 1})]
+    assert (first.published, of_cell.published) == ([], [])
+    assert [data for data, _ in of_body.published] == [{"b": 1}]
+    capture.remove()
+    assert "display_pub" not in vars(Shell)
+    assert "publish" not in vars(of_cell)
+    shell.display_pub = first
+    assert shell.display_pub is first
+
+
+def test_secrets_in_a_displays_objects_and_metadata_are_hidden() -> None:
+    made = Shown(Redactor(["hush-42"]).json)
+    data = {"application/json": {"token": ["hush-42"]}, "image/png": b"\x89PNG"}
+    made.take("a", Printed(BUNDLE, Display(data, {"application/json": {"root": "hush-42"}})))
+    (picture,) = made.pictures
+    assert picture.data == {"application/json": {"token": ["•••"]}, "image/png": b"\x89PNG"}
+    assert picture.metadata == {"application/json": {"root": "•••"}}
