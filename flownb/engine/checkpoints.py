@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from flownb.engine.names import Frame, body_values, field_values
 from flownb.engine.results import Halted, Made
 from flownb.errors import RejectedError
-from flownb.expressions import evaluate, render
+from flownb.expressions import evaluate, render_apart
 from flownb.model import events as e
 from flownb.model.decision import Action, Decision, Question, Via
 from flownb.model.nodes import CheckpointNode, DefaultAction, Node, OnReject
@@ -36,7 +36,9 @@ async def ask(body: BodyRun, node: CheckpointNode, key: str, frame: Frame) -> Ma
     engine = body.engine
     values = body_values(engine, frame, node, key)
     known = engine.state.questions.get(key)
-    question = known.model_copy(update={"default": node.default}) if known else _question(engine, node, key, values)
+    question = (
+        known.model_copy(update={"default": node.default}) if known else await _question(engine, node, key, values)
+    )
     shown = {source: evaluate(source, field_values(engine, frame, node, "show", key)) for source in node.show}
     decision = await _decision(body, question, frame.program.fingerprints.get(node.id, ""), shown)
     made = Made(decision_json(decision))
@@ -51,7 +53,7 @@ async def ask(body: BodyRun, node: CheckpointNode, key: str, frame: Frame) -> Ma
     return made
 
 
-def _question(engine: Engine, node: CheckpointNode, key: str, values: Mapping[str, object]) -> Question:
+async def _question(engine: Engine, node: CheckpointNode, key: str, values: Mapping[str, object]) -> Question:
     now = engine.now()
     redactor = engine.services.redactor
     actions = (Action.APPROVE, Action.REJECT, *((Action.INPUT,) if node.input is not None else ()))
@@ -59,7 +61,7 @@ def _question(engine: Engine, node: CheckpointNode, key: str, values: Mapping[st
     return Question(
         key=key,
         heading=node.heading,
-        text=redactor.text(str(render(node.body, values)).rstrip("\n")),
+        text=redactor.text(str(await render_apart(node.body, values)).rstrip("\n")),
         input=node.input,
         show=node.show,
         default=node.default,

@@ -25,7 +25,7 @@ from flownb.expressions import (
 )
 
 BASH = shutil.which("bash") or "bash"
-SHORT = Limits(seconds=0.5, size=100_000)
+SHORT = Limits(turns=20_000, size=100_000, pattern_s=0.1)
 PIECES = st.sampled_from(
     [
         *(
