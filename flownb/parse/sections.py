@@ -89,6 +89,8 @@ class Section:
     """The heading's line, counted from 0."""
     heading: str = ""
     """The heading's text as written, without the marks around it."""
+    below: int = 0
+    """The line below the heading, counted from 0."""
     blocks: list[Fence | BulletList] = field(default_factory=list)
     """Fences and bullet lists before its first child heading, in order."""
     children: list[Section] = field(default_factory=list)
@@ -132,7 +134,8 @@ def read_sections(lines: Sequence[str], first: int) -> Section:
                 if count > MAX_HEADINGS:
                     message = f"the document has more than {MAX_HEADINGS:,} headings"
                     raise TooLargeError(message, block.line, "move parts of it into sub-flows (`type: flow`)")
-                section = Section(int(block.token.tag[1]), block.line, block.inner[0].content)
+                below = block.offset + (block.token.map or [0, 0])[1]
+                section = Section(int(block.token.tag[1]), block.line, block.inner[0].content, below)
                 while open_sections[-1].level >= section.level:
                     open_sections.pop()
                 open_sections[-1].children.append(section)
