@@ -13,7 +13,7 @@ from flownb.parse.nearest import nearest
 from flownb.parse.quick_values import quick_value
 from flownb.parse.sections import BulletList, Fence, Item
 from flownb.parse.source import Problems, Source, shortened
-from flownb.parse.yaml_values import Value, YamlError, braces_error, load_yaml
+from flownb.parse.yaml_values import MAX_CHARACTERS, Value, YamlError, braces_error, load_yaml
 from flownb.spans import Span
 
 _KEY: Final = re.compile(
@@ -97,6 +97,10 @@ def read_fence(fence: Fence, source: Source, problems: Problems) -> Property:
     first, second = fence.words[:2]
     column = source.lines[fence.line].find(second, fence.info_column + len(first))
     key_span = source.span(fence.line, column, len(second))
+    if len(fence.body) > MAX_CHARACTERS:
+        what = f"this property has {len(fence.body):,} characters; at most {MAX_CHARACTERS:,} are read"
+        problems.error(Code.TOO_LARGE, what, key_span, "keep data in a file of its own and read it in a node")
+        return Property(canonical(second), key_span, None, is_fenced=True)
     if first not in _DATA_FENCES:
         return Property(canonical(second), key_span, fence_value(fence, source), is_fenced=True)
     try:
@@ -144,7 +148,7 @@ def _read_item(item: Item, source: Source, known: Collection[str], problems: Pro
     if end == item.line + 1:
         if not text:
             return Property(canonical(match["key"]), key_span, Value(None, key_span))
-        quick = quick_value(text, source.span, item.line, column)
+        quick = quick_value(text, source.span, item.line, column) if len(text) <= MAX_CHARACTERS else None
         if quick:
             return Property(canonical(match["key"]), key_span, quick)
     return Property(canonical(match["key"]), key_span, _yaml_item(item, end, match["key"], source, problems))
