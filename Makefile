@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs fuzz system
+.PHONY: help demo test check bench docs fuzz fuzz-growth system
 
 BIN := .venv/bin
 STAMP := .venv/.flownb-installed
@@ -13,6 +13,7 @@ help:
 	@echo "make test    check, then every test"
 	@echo "make bench   measure chains and fan-outs against the limit"
 	@echo "make fuzz    look for texts that break the parser, for five minutes"
+	@echo "make fuzz-growth  look for texts whose time grows faster than they do"
 	@echo "make docs    API pages from the docstrings, in dist/docs"
 
 $(STAMP): pyproject.toml .ci/system
@@ -41,6 +42,9 @@ bench: $(STAMP)
 fuzz: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
 	PYTHONPATH=. $(BIN)/python tests/fuzz_parse.py dist/fuzz -max_total_time=$${SECONDS_TO_FUZZ:-300} -timeout=20 -max_len=4000
+
+fuzz-growth: $(STAMP)
+	PYTHONPATH=. $(BIN)/python tests/fuzz_growth.py $${SECONDS_TO_FUZZ:-300}
 
 docs: $(STAMP)
 	mkdir -p dist/docs

@@ -116,6 +116,8 @@ class Code(StrEnum):
     """A node refers to itself or to the container around it."""
     ASSIGNED_NODE = "assigned-node"
     """A python body assigns the name of a node that it reads first, so it does not get the node's value."""
+    PYTHON_NAME = "python-name"
+    """A python body uses one of Python's own names, as `sum`, that is a node's id too."""
     FALLBACK_CIRCLE = "fallback-circle"
     """Fallbacks form a circle; the message shows it."""
     CIRCLE = "circle"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from types import BuiltinMethodType
 from typing import Final
 
@@ -30,9 +31,11 @@ __all__ = [
     "Target",
     "check_quotes",
     "evaluate",
+    "evaluate_apart",
     "expression_names",
     "is_template",
     "render",
+    "render_apart",
     "template_names",
     "uses_raw",
 ]
@@ -45,6 +48,10 @@ RESERVED_NAMES: Final[frozenset[str]] = frozenset(
 )
 """The names that no node may have (format.md, 5.2)."""
 _CACHED: Final = 1024
+_QUICK: Final = Limits(turns=5_000, size=200_000, pattern_s=0.01)
+"""What is worked out without a thread, in some 10 ms."""
+_QUICK_SOURCE: Final = 10_000
+"""The longest text that is read without a thread."""
 
 
 @lru_cache(maxsize=_CACHED)
@@ -137,7 +144,7 @@ def _compiled(source: str, target: Target, *, bare: bool) -> Compiled:
             check(tree, source)
             for problem in problems(tree, source, target):
                 raise problem
-            lone = bare or (target is Target.TEXT and _lone(tree))
+            lone = bare or (target is Target.TEXT and _lone(tree, source))
             return Compiled(rewrite(tree, target, lone=lone), lone=lone)
     except ExpressionSyntaxError:
         raise
@@ -145,20 +152,22 @@ def _compiled(source: str, target: Target, *, bare: bool) -> Compiled:
         raise ExpressionSyntaxError(" ".join(str(error).split()) or type(error).__name__) from None
 
 
-def _lone(tree: nodes.Template) -> bool:
-    """Return whether a template is exactly one `{{ … }}`, white space around it aside; drop that white space then."""
+def _lone(tree: nodes.Template, source: str) -> bool:
+    """Return whether a template is exactly one `{{ … }}`, line breaks behind it aside; drop these then."""
     if len(tree.body) != 1 or not isinstance(tree.body[0], nodes.Output):
         return False
-    children = tree.body[0].nodes
-    values = [child for child in children if not (isinstance(child, nodes.TemplateData) and not child.data.strip())]
-    if len(values) != 1 or isinstance(values[0], nodes.TemplateData):
+    first = tree.body[0].nodes[0]
+    rest = source.rstrip("\n")
+    if isinstance(first, nodes.TemplateData) or not (rest.startswith("{{") and rest.endswith("}}")):
         return False
-    tree.body[0].nodes = values
+    if any(not isinstance(node, nodes.TemplateData) or node.data.strip("\n") for node in tree.body[0].nodes[1:]):
+        return False
+    tree.body[0].nodes = [first]
     return True
 
 
 def evaluate(source: str, values: Mapping[str, object], limits: Limits = DEFAULT_LIMITS) -> object:
-    """Return the value of a bare expression. Safe to call from any thread; it blocks for at most about `limits.seconds`.
+    """Return the value of a bare expression. Safe to call from any thread; it blocks until all is done.
 
     Args:
         source: The expression.
@@ -178,9 +187,9 @@ def evaluate(source: str, values: Mapping[str, object], limits: Limits = DEFAULT
 def render(
     source: str, values: Mapping[str, object], target: Target = Target.TEXT, limits: Limits = DEFAULT_LIMITS
 ) -> object:
-    """Return what a template comes to. Safe to call from any thread; it blocks for at most about `limits.seconds`.
+    """Return what a template comes to. Safe to call from any thread; it blocks until all is done.
 
-    A text that is exactly one `{{ … }}` keeps the value's type where the target is text; anything else is a text.
+    A text that is exactly one `{{ … }}`, line breaks behind it aside, keeps the value's type where the target is text; anything else is a text.
 
     Args:
         source: The template.
@@ -198,6 +207,27 @@ def render(
     except ExpressionSyntaxError as error:
         raise _unreadable(source, error) from error
     return _run(compiled, source, values, limits)
+
+
+async def evaluate_apart(source: str, values: Mapping[str, object]) -> object:
+    """Do what `evaluate` does without holding the loop: what is more than a little goes on a thread."""
+    return await _apart(source, partial(evaluate, source, values))
+
+
+async def render_apart(source: str, values: Mapping[str, object], target: Target = Target.TEXT) -> object:
+    """Do what `render` does without holding the loop: what is more than a little goes on a thread."""
+    return await _apart(source, partial(render, source, values, target))
+
+
+async def _apart(source: str, work: Callable[..., object]) -> object:
+    """Try with small limits; where they do not do, begin anew on a thread: an evaluation changes nothing."""
+    if len(source) <= _QUICK_SOURCE:
+        try:
+            return work(limits=_QUICK)
+        except ExpressionError as error:
+            if not isinstance(error.__cause__, LimitError):
+                raise
+    return await asyncio.to_thread(work)
 
 
 def _run(compiled: Compiled, source: str, values: Mapping[str, object], limits: Limits) -> object:

@@ -111,7 +111,7 @@ def to_json(value: object, indent: int | None = None) -> str:
         raise LimitError(f"an indent of {indent} is too wide")
     encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=plain, indent=indent)
     parts, size = [], 0
-    for part in budget.each(encoder.iterencode(value)):
+    for part in encoder.iterencode(value):
         parts.append(part)
         size += len(part)
         if size > budget.limits.size:
@@ -244,7 +244,7 @@ def _regex(value: object, pattern: str) -> str | None:
     """Return the first match: its first group where the pattern has groups, else all of it; null where nothing matches."""
     from flownb.search import first_match  # noqa: PLC0415 40 ms that few templates need
 
-    return first_match(pattern, to_text(value), max(0.001, BUDGET.get().remaining()))
+    return first_match(pattern, to_text(value))
 
 
 def _sum(
@@ -306,21 +306,20 @@ def _look(name: str, arguments: list[Any], named: Mapping[str, Any]) -> None:
         case "batch" | "slice" | "round":
             for item in rest:
                 _count(item, _MOST_DIGITS if name == "round" else MAX_ITEMS)
-        case "sort" | "min" | "max" if "attribute" not in named:
-            budget.weigh(value, to_make=False)
         case "pprint" | "xmlattr" if budget.weigh(value) > _LONG:
             raise LimitError(f"the value is too large for `{name}`")
 
 
 def _guarded(name: str, function: F) -> F:
-    """Return a filter that looks at the clock and at the size of what it makes, and makes lists and plain text."""
+    """Return a filter that looks at the size of what it makes, and makes lists and plain text."""
     skip = 1 if hasattr(function, "jinja_pass_arg") else 0
 
     @wraps(function)
     def filtered(*arguments: Any, **named: Any) -> Any:  # Any: as the filter's own.
         budget = BUDGET.get()
-        budget.tick()
         given = list(arguments)
+        if isinstance(given[skip], range):
+            budget.turn(len(given[skip]))
         if name in _ON_TEXT and not isinstance(given[skip], Undefined):
             given[skip] = to_text(given[skip])
         _look(name, given[skip:], named)

@@ -1,10 +1,9 @@
-"""How much an expression may do: its time, the size of what it makes, and operations that look before they leap."""
+"""How much an expression may do: its turns, the size of what it makes, and operations that look before they leap."""
 
 from __future__ import annotations
 
 import operator
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextvars import ContextVar
@@ -36,17 +35,19 @@ _OPERATORS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {  # Any: operators
 
 
 class LimitError(Exception):
-    """An expression takes too long or makes too much."""
+    """An expression takes too many turns or makes too much."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one evaluation may take (format.md, 5.1)."""
 
-    seconds: float = 5.0
-    """Longest time, in seconds."""
+    turns: int = 1_000_000
+    """Most turns of loops, and items of `range`; calls of macros count as well."""
     size: int = 10_000_000
     """Most that it may make, in bytes."""
+    pattern_s: float = 5.0
+    """Longest time for its regular expressions together, in seconds: nothing else bounds them."""
 
 
 DEFAULT_LIMITS: Final = Limits()
@@ -56,26 +57,24 @@ DEFAULT_LIMITS: Final = Limits()
 class Budget:
     """What is left of the limits in one evaluation. Used by one thread only."""
 
-    __slots__ = ("deadline", "limits", "spent")
+    __slots__ = ("limits", "pattern_s", "spent", "turns")
 
     def __init__(self, limits: Limits) -> None:
-        """Start the clock.
+        """Begin with all of it.
 
         Args:
             limits: What the evaluation may take.
         """
         self.limits = limits
-        self.deadline = time.monotonic() + limits.seconds
+        self.turns = limits.turns
+        self.pattern_s = limits.pattern_s
         self.spent = 0
 
-    def tick(self) -> None:
-        """Look at the clock; raise LimitError when the time is over."""
-        if time.monotonic() > self.deadline:
-            raise LimitError(f"it takes longer than {self.limits.seconds:g} s")
-
-    def remaining(self) -> float:
-        """Return the seconds left, which may be less than 0."""
-        return self.deadline - time.monotonic()
+    def turn(self, count: int = 1) -> None:
+        """Take turns; raise LimitError where there are not as many left."""
+        self.turns -= count
+        if self.turns < 0:
+            raise LimitError(f"it takes more than {self.limits.turns:,} turns of loops and `range`")
 
     def spend(self, size: int) -> None:
         """Take `size` bytes for one value, before it is made where that can be known; raise LimitError if it is too much."""
@@ -84,26 +83,17 @@ class Budget:
             raise LimitError(f"it makes more than {self.limits.size / 1_000_000:g} MB")
 
     def each(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield the items and look at the clock before each."""
+        """Yield the items, a turn for each."""
         for item in items:
-            self.tick()
+            self.turn()
             yield item
 
     def gather(self, items: Iterable[T]) -> list[T]:
-        """Return the items as a list of at most MAX_ITEMS."""
-        made: list[T] = []
-        for item in self.each(items):
-            made.append(item)
-            if len(made) > MAX_ITEMS:
-                raise LimitError(f"it makes a list of more than {MAX_ITEMS:,} items")
-        return made
+        """Return the items as a list, a turn for each."""
+        return list(self.each(items))
 
-    def weigh(self, value: object, *, to_make: bool = True) -> int:
+    def weigh(self, value: object) -> int:
         """Return about how many characters a value has as text; raise LimitError where that is more than may be made.
-
-        Args:
-            value: Any value.
-            to_make: Whether its text is to be made; False: only the time counts.
 
         Something missing in it raises its own error. What stands twice is counted twice, so that lists of the same lists of the same lists cannot hide their size.
         """
@@ -123,11 +113,8 @@ class Budget:
             elif isinstance(item, Sequence | AbstractSet) and not isinstance(item, range):
                 stack.extend(item)
             total += 2
-            if to_make and total + len(stack) > self.limits.size:
+            if total + len(stack) > self.limits.size:
                 raise LimitError(f"it makes more than {self.limits.size / 1_000_000:g} MB")
-            if not total & 0xFF:
-                self.tick()
-        self.tick()
         return total
 
     def settle(self, value: object) -> object:
@@ -185,10 +172,9 @@ def operate(sign: str, left: object, right: object) -> object:
         right: What stands on the right.
 
     Raises:
-        LimitError: The result would be too large, or the time is over.
+        LimitError: The result would be too large.
     """
     budget = BUDGET.get()
-    budget.tick()
     if isinstance(left, Markup):
         left = str(left)
     match sign:
@@ -203,15 +189,12 @@ def operate(sign: str, left: object, right: object) -> object:
     return _OPERATORS[sign](left, right)
 
 
-_ROWS: Final = (list, tuple, dict)
-
-
-def watch(left: object, right: object) -> None:
-    """Look at two values that are about to be compared; raise LimitError if that would take too long."""
-    if isinstance(left, _ROWS) and isinstance(right, _ROWS):
-        budget = BUDGET.get()
-        budget.weigh(left, to_make=False)
-        budget.weigh(right, to_make=False)
+def counted_range(*arguments: int) -> range:
+    """Return `range(…)`, unless it is longer than the turns that are left; what goes through it takes them."""
+    made = range(*arguments)
+    if len(made) > (left := BUDGET.get().turns):
+        raise LimitError(f"a range of {len(made):,} numbers is too long: {left:,} turns are left")
+    return made
 
 
 def fill(form: str | bytes | bytearray, values: object) -> str:

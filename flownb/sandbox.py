@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -14,26 +13,15 @@ from uuid import uuid4
 from jinja2 import StrictUndefined, TemplateSyntaxError, nodes
 from jinja2.compiler import CodeGenerator, Frame
 from jinja2.lexer import TokenStream
-from jinja2.runtime import Context, LoopContext, Undefined
+from jinja2.runtime import Context, LoopContext, Macro, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from jinja2.utils import missing
 
 from flownb.filters import filters, to_json, to_text, to_word
-from flownb.limits import BUDGET, MAX_WIDTH, LimitError, check_call, operate, watch
+from flownb.limits import BUDGET, MAX_WIDTH, LimitError, check_call, counted_range, operate
 
 CALLABLES: Final = ("range", "dict", "cycler", "joiner", "namespace", "now", "uuid")
 """What a template may call without anybody defining it."""
-_COMPARISONS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {  # Any: whatever a template compares.
-    "eq": operator.eq,
-    "ne": operator.ne,
-    "gt": operator.gt,
-    "gteq": operator.ge,
-    "lt": operator.lt,
-    "lteq": operator.le,
-    "in": lambda left, right: left in right,
-    "notin": lambda left, right: left not in right,  # codespell:ignore notin
-}
-_COMPARING: Final = frozenset({operator.eq, operator.ne, operator.gt, operator.ge, operator.lt, operator.le})
 _MUTATING: Final = frozenset({"intersection_update", "move_to_end", "subtract"})
 
 
@@ -123,17 +111,6 @@ class _Generator(CodeGenerator):
             self.write(", ")
         self.write("))")
 
-    def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:  # noqa: N802 as Jinja's visitor names it
-        """Write `a < b < c` as `a < b and b < c`, each watched, every operand worked out once."""
-        self.write("environment.compare((lambda: (")
-        self.visit(node.expr, frame)
-        self.write("))")
-        for operand in node.ops:
-            self.write(f", {operand.op!r}, (lambda: (")
-            self.visit(operand.expr, frame)
-            self.write("))")
-        self.write(")")
-
 
 class SandboxContext(Context):
     """The names of one evaluation; looks values up one by one, so that a lazy mapping stays lazy."""
@@ -149,18 +126,8 @@ class SandboxContext(Context):
 
 
 def _each(items: object) -> Iterator[object]:
-    """Yield the items of a `for`, watching the clock."""
+    """Yield the items of a `for`, counting its turns."""
     return BUDGET.get().each(present(items))  # type: ignore[arg-type]  # What is not iterable raises its own error.
-
-
-def _watched(test: Callable[..., Any]) -> Callable[[Any, Any], Any]:  # Any: whatever a template compares.
-    """Return a test of two values that first looks whether it would take too long."""
-
-    def watched(left: object, right: object) -> Any:  # Any: as the test's own.
-        watch(left, right)
-        return test(left, right)
-
-    return watched
 
 
 def _putting(to: Callable[[object], str]) -> Callable[[object], str]:
@@ -196,32 +163,17 @@ class Sandbox(ImmutableSandboxedEnvironment):
             "flownb each": _each,
             "flownb there": present,
         }
-        comparing = [name for name, test in self.tests.items() if name == "in" or test in _COMPARING]
-        for name in comparing:
-            self.tests[name] = _watched(self.tests[name])  # type: ignore[arg-type]  # Typed as `function`.
         self.globals = {
             **{name: offered for name, offered in self.globals.items() if name in CALLABLES},
+            "range": counted_range,
             "now": lambda: datetime.now(UTC),
             "uuid": lambda: str(uuid4()),
         }
-
-    def compare(self, first: Callable[[], object], *rest: Any) -> Any:  # Any: operators and operands in turn.
-        """Return what a chain of comparisons comes to; what stands behind the first false one is not worked out."""
-        left, answer = first(), True
-        for sign, operand in zip(rest[::2], rest[1::2], strict=True):
-            right = operand()
-            watch(left, right)
-            answer = _COMPARISONS[sign](left, right)
-            if not answer:
-                break
-            left = right
-        return answer
 
     @staticmethod
     def concat(parts: Iterable[str]) -> str:
         """Join what a macro or a block made, unless it is too much."""
         budget, texts = BUDGET.get(), list(parts)
-        budget.tick()
         budget.spend(sum(map(len, texts)))
         return "".join(texts)
 
@@ -246,7 +198,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805, PYI063 named arguments may have any name
         """Call something, within the limits where that can be known."""
         budget = BUDGET.get()
-        budget.tick()
+        if isinstance(__obj, Macro):
+            budget.turn()
         if type(__obj) is BuiltinMethodType:
             args = check_call(__obj, args, kwargs)
         elif isinstance(__obj, LoopContext) and args:

@@ -1,7 +1,8 @@
-"""Searches in data and text, JMESPath and regular expressions, that stop when the time is over."""
+"""Searches in data and text: JMESPath, and regular expressions that stop when their time is over."""
 
 from __future__ import annotations
 
+import time
 from functools import lru_cache
 from typing import Any, Final
 
@@ -26,12 +27,10 @@ class _Functions(jmespath.functions.Functions):  # type: ignore[misc]  # jmespat
 
 
 class _Interpreter(jmespath.visitor.TreeInterpreter):  # type: ignore[misc]  # jmespath carries no types.
-    """JMESPath's interpreter; looks at the clock and at the size of every step."""
+    """JMESPath's interpreter; looks at the size of every step."""
 
     def visit(self, node: dict[str, Any], *values: Any, **named: Any) -> Any:  # Any: as the method it overrides.
         """Work out one step of the expression."""
-        budget = BUDGET.get()
-        budget.tick()
         value = super().visit(node, *values, **named)
         if isinstance(value, list) and len(value) > MAX_ITEMS:
             raise LimitError(f"it makes a list of more than {MAX_ITEMS:,} items")
@@ -48,7 +47,7 @@ def search(expression: str, value: object) -> object:
 
     Raises:
         ValueError: The expression is no JMESPath, or does not fit the data.
-        LimitError: It makes too much, or the time is over.
+        LimitError: It makes too much.
     """
     try:
         found: object = _Interpreter(jmespath.Options(custom_functions=_Functions())).visit(
@@ -59,26 +58,28 @@ def search(expression: str, value: object) -> object:
     return found
 
 
-def first_match(pattern: str, text: str, seconds: float) -> str | None:
+def first_match(pattern: str, text: str) -> str | None:
     """Return the first match of a regular expression: its first group where it has groups, else all of it.
 
     Args:
         pattern: A pattern as the package `regex` knows it.
         text: What is searched.
-        seconds: The longest that it may take.
 
     Raises:
         ValueError: The pattern is no regular expression.
-        LimitError: The time is over.
+        LimitError: The time that an evaluation has for its patterns is over.
     """
     if len(pattern) > _LONGEST_PATTERN:
         raise LimitError(f"a pattern of {len(pattern):,} characters is too long")
+    budget, started = BUDGET.get(), time.monotonic()
     try:
-        found = regex.search(pattern, text, timeout=seconds)
+        found = regex.search(pattern, text, timeout=max(0.001, budget.pattern_s))
     except TimeoutError as error:
         raise LimitError(f"the pattern {pattern!r} takes too long") from error
     except regex.error as error:
         raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+    finally:
+        budget.pattern_s -= time.monotonic() - started
     if found is None:
         return None
     text_found: str | None = found[1] if found.re.groups else found[0]

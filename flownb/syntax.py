@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Final
+from typing import Final, NoReturn
 
 from jinja2 import TemplateSyntaxError, nodes
 from jinja2.parser import Parser
@@ -66,12 +66,23 @@ class Name:
 class _Parser(Parser):
     """Jinja's parser without the tags that need other templates or change escaping."""
 
+    _open: tuple[int, ...] = ()
+    """Where the tags stand that are being read, from the outside in."""
+
     def parse_statement(self) -> nodes.Node | list[nodes.Node]:
         """Parse one tag."""
         token = self.stream.current
         if token.type == "name" and token.value in _REFUSED:
             self.fail(f"the tag {token.value!r} is not there in flownb", token.lineno)
-        return super().parse_statement()
+        around = self._open
+        self._open = (*around, token.lineno)
+        made = super().parse_statement()
+        self._open = around
+        return made
+
+    def fail_eof(self, end_tokens: tuple[str, ...] | None = None, lineno: int | None = None) -> NoReturn:
+        """Say at the innermost open tag that it is never closed."""
+        super().fail_eof(end_tokens, self._open[-1] if self._open else lineno)
 
 
 def place(source: str, offset: int) -> tuple[int, int]:
@@ -158,7 +169,7 @@ _WORDS: Final = (
     (re.compile(r"^expected token '(.*?)', got '(.*?)'$", re.DOTALL), r"unexpected '\2' where '\1' should stand"),
     (re.compile(r"^unexpected end of template, expected '(.*?)'\.$"), r"it ends where '\1' should stand"),
     (re.compile(r"^.*'end of template'.*$"), "it ends too early"),
-    (re.compile(r"^Unexpected end of template.*needs to be closed is '(.*?)'\.$"), r"the tag '\1' is not closed"),
+    (re.compile(r"^Unexpected end of template.*needs to be closed is '(.*?)'\.$"), r"the tag '\1' is never closed"),
     (re.compile(r"^Encountered unknown tag"), "unknown tag"),
     (re.compile(r"Jinja"), "flownb"),
 )
@@ -169,6 +180,8 @@ def _explained(message: str, offset: int, source: str, *, bare: bool) -> Express
     for pattern, words in _WORDS:
         message = pattern.sub(words, message)
     tag, hint = re.match(r"unknown tag '(\w+)'", message), ""
+    if message.endswith("is never closed"):
+        offset = source.rfind("{%", 0, offset + 1)
     if bare and source.lstrip().startswith(("{{", "{%")):
         hint = "an expression stands here, without `{{` and `}}`"
     elif tag and (close := nearest(tag[1], _TAGS)) and close != tag[1]:

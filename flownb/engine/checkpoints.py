@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from flownb.engine.names import Frame, body_values, field_values
 from flownb.engine.results import Halted, Made
 from flownb.errors import FlowError, RejectedError
-from flownb.expressions import evaluate, render
+from flownb.expressions import evaluate, render_apart
 from flownb.fingerprints import value_digest
 from flownb.model import events as e
 from flownb.model.decision import Action, Decision, Question, Via
@@ -37,7 +37,7 @@ async def ask(body: BodyRun, node: CheckpointNode, key: str, frame: Frame) -> Ma
         RejectedError: It was rejected, and the node says `on_reject: fail`.
     """
     engine = body.engine
-    question, shown = _question(engine, node, key, frame)
+    question, shown = await _question(engine, node, key, frame)
     known = engine.state.questions.get(key)
     if known is not None and (changed := _difference(known, question)):
         await _withdraw(engine, node, key, frame)
@@ -57,7 +57,7 @@ async def ask(body: BodyRun, node: CheckpointNode, key: str, frame: Frame) -> Ma
     return made
 
 
-def holds(engine: Engine, node: Node, key: str, frame: Frame) -> bool:
+async def holds(engine: Engine, node: Node, key: str, frame: Frame) -> bool:
     """Return whether a decision of an earlier process still holds: its question, and what it shows, are the same.
 
     Of any other node, and of one decided by this process, nothing is to be seen again.
@@ -66,7 +66,7 @@ def holds(engine: Engine, node: Node, key: str, frame: Frame) -> bool:
     if not isinstance(node, CheckpointNode) or known is None or key not in engine.earlier:
         return True
     try:
-        return not _difference(known, _question(engine, node, key, frame)[0])
+        return not _difference(known, (await _question(engine, node, key, frame))[0])
     except FlowError:
         return False  # It is said when it is asked.
 
@@ -90,7 +90,7 @@ async def _withdraw(engine: Engine, node: Node, key: str, frame: Frame) -> None:
     await engine.commit()
 
 
-def _question(engine: Engine, node: CheckpointNode, key: str, frame: Frame) -> tuple[Question, dict[str, object]]:
+async def _question(engine: Engine, node: CheckpointNode, key: str, frame: Frame) -> tuple[Question, dict[str, object]]:
     """Return what a checkpoint asks now, and the values to show with it."""
     values = body_values(engine, frame, node, key)
     shown = {source: evaluate(source, field_values(engine, frame, node, "show", key)) for source in node.show}
@@ -98,7 +98,7 @@ def _question(engine: Engine, node: CheckpointNode, key: str, frame: Frame) -> t
     redactor = engine.services.redactor
     actions = (Action.APPROVE, Action.REJECT, *((Action.INPUT,) if node.input is not None else ()))
     limit = node.policy.timeout
-    text = redactor.text(str(render(node.body, values)).rstrip("\n"))
+    text = redactor.text(str(await render_apart(node.body, values)).rstrip("\n"))
     asked = [text, node.input, *((source, value_digest(value, redactor.text)) for source, value in shown.items())]
     question = Question(
         key=key,

@@ -40,7 +40,7 @@ async def run_node(body: BodyRun, unit: Unit, frame: Frame, *, is_chosen: bool =
     """
     engine, node = body.engine, unit.node
     key = frame.prefix + node.id
-    if _stands(engine, node, key, frame) and not (is_chosen and engine.state.status_of(key) is NodeStatus.SKIPPED):
+    if await _stands(engine, node, key, frame) and not (is_chosen and engine.state.status_of(key) is NodeStatus.SKIPPED):
         return []
     try:
         reason = _skip_reason(engine, body, unit, frame, key, is_chosen=is_chosen)
@@ -64,13 +64,13 @@ async def run_node(body: BodyRun, unit: Unit, frame: Frame, *, is_chosen: bool =
             return await run_once(body, node, key, frame, run_inside)
 
 
-def _stands(engine: Engine, node: Node, key: str, frame: Frame) -> bool:
+async def _stands(engine: Engine, node: Node, key: str, frame: Frame) -> bool:
     """Return whether a node is done, and what a person decided there need not be asked again."""
     if not engine.is_done(key):
         return False
     if isinstance(node, CheckpointNode) and node.repeat is not None and key in engine.earlier:
         return False  # Each of its items or rounds is looked at.
-    return holds(engine, node, key, frame)
+    return await holds(engine, node, key, frame)
 
 
 def _failed(engine: Engine, node: Node, key: str, error: Exception) -> list[Failure]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Final
@@ -58,7 +59,7 @@ def check_type(notation: JsonValue) -> None:
     """Raise TypeNotationError if this is no type.
 
     Args:
-        notation: A text as `list[str]`, or name → type.
+        notation: A text as `list[str]`, or name → type or `{type, default, description}`.
     """
     _validator(_frozen(notation))
 
@@ -104,14 +105,62 @@ def describe(notation: JsonValue) -> str:
     Raises:
         TypeNotationError: It is no type.
     """
-    if isinstance(notation, dict):
-        return "{" + ", ".join(f"{name}: {describe(inner)}" for name, inner in notation.items()) + "}"
+    fields = object_fields(notation)
+    if fields is not None:
+        return "{" + ", ".join(f"{name}: {describe(field.type)}" for name, field in fields.items()) + "}"
     return ast.unparse(_tree(notation)).replace("'", '"')
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectField:
+    """One field of an object's type."""
+
+    type: JsonValue
+    """Its type: a text, or name → type."""
+    is_required: bool = True
+    """Whether it must be given."""
+    default: JsonValue = None
+    """The value where none is given."""
+    description: str = ""
+    """What it is for, as a form shows it."""
+
+
+_DESCRIBED: Final = frozenset({"type", "default", "description"})
+"""The keys of a field that says more than its type."""
+
+
+def is_described(notation: JsonValue) -> bool:
+    """Return whether a field is written as `{type, default, description}`; another mapping is an object's type."""
+    return isinstance(notation, dict) and "type" in notation and notation.keys() <= _DESCRIBED
+
+
+def object_fields(notation: JsonValue) -> dict[str, ObjectField] | None:
+    """Return the fields of an object's type in the order written; None for any other type."""
+    if not isinstance(notation, dict):
+        return None
+    return {name: _field(inner) for name, inner in notation.items()}
+
+
+def _field(notation: JsonValue) -> ObjectField:
+    if isinstance(notation, dict) and is_described(notation):
+        kind, default = notation["type"], notation.get("default")
+        is_required = "default" not in notation and not _allows_none(kind)
+        return ObjectField(kind, is_required, default, str(notation.get("description") or ""))
+    return ObjectField(notation, not _allows_none(notation))
 
 
 def type_fields(notation: JsonValue) -> dict[str, JsonValue] | None:
     """Return the fields of an object's type, name → type, in the order written; None for any other type."""
-    return dict(notation) if isinstance(notation, dict) else None
+    fields = object_fields(notation)
+    return None if fields is None else {name: field.type for name, field in fields.items()}
+
+
+def type_defaults(notation: JsonValue) -> dict[str, JsonValue] | None:
+    """Return the value that an object's type gives by its defaults alone; None where a field has none (format.md 7.1)."""
+    fields = object_fields(notation)
+    if not fields or any(field.is_required for field in fields.values()):
+        return None
+    return {name: field.default for name, field in fields.items()}
 
 
 def _frozen(notation: JsonValue) -> str:
@@ -138,13 +187,14 @@ def _schema(notation: JsonValue) -> core_schema.CoreSchema:
     fields = {}
     for name, inner in notation.items():
         try:
-            schema = _schema(inner)
+            field = _field(inner)
+            schema = _schema(field.type)
         except TypeNotationError as error:
             raise TypeNotationError(f"field `{name}`: {error}") from None
-        optional = _allows_none(inner)
-        if optional:
-            schema = core_schema.with_default_schema(schema, default=None)
-        fields[name] = core_schema.typed_dict_field(schema, required=not optional)
+        if not field.is_required:
+            schema = core_schema.with_default_schema(schema, default=field.default, validate_default=True)
+        told = {"pydantic_js_updates": {"description": field.description}} if field.description else None
+        fields[name] = core_schema.typed_dict_field(schema, required=field.is_required, metadata=told)
     return core_schema.typed_dict_schema(fields, extra_behavior="forbid")
 
 
@@ -293,7 +343,7 @@ class _Wanted:
     def below(self, part: int | str) -> _Wanted:
         """Return the type of a field, an item or a value."""
         if isinstance(self.notation, dict):
-            return _Wanted(self.notation.get(str(part), "any"))
+            return _Wanted((type_fields(self.notation) or {}).get(str(part), "any"))
         types: Sequence[ast.expr] = (
             [] if self.node is None else [one for one in _members(self.node) if not _is_none(one)]
         )

@@ -168,23 +168,28 @@ class _Reader:
         return sort_fences(section, self.kinds, self.source, self.problems)
 
     def find_list(self, section: Section, fences: Fences) -> BulletList | None:
-        """Return a section's property list."""
+        """Return a section's property list (format.md 1.7)."""
+        in_node = fences.body is not None
         for block in section.blocks:
             if block is fences.body:
                 return None
-            in_node = fences.body is not None
-            if isinstance(block, BulletList) and is_property_list(
-                block, self.source, self.kinds.all_keys, in_node=in_node
+            if isinstance(block, BulletList) and (
+                (in_node and self.is_below_heading(block, section))
+                or is_property_list(block, self.source, self.kinds.all_keys, in_node=in_node)
             ):
                 return block
         return None
+
+    def is_below_heading(self, block: BulletList, section: Section) -> bool:
+        """Return whether nothing stands between a list and its section's heading."""
+        return not any(line.strip() for line in self.source.lines[section.below : block.items[0].line])
 
     def section(self, section: Section) -> list[Draft]:
         """Return the nodes of a section: itself or not, and those below it."""
         fences = self.fences(section)
         block = self.find_list(section, fences)
         heard = Problems()
-        listed = read_list(block, self.source, heard) if block else []
+        listed = read_list(block, self.source, self.kinds.all_keys, heard) if block else []
         listed += [read_fence(fence, self.source, heard) for fence in fences.properties]
         children = [draft for child in section.children for draft in self.section(child)]
         keys = {item.key for item in listed}
@@ -220,7 +225,7 @@ class _Reader:
             Code.STRAY_PROPERTIES,
             f"'{shortened(name.heading, 40)}' has properties, but nothing that they are for: its body is missing",
             where,
-            f"add a fence below the list, as {_example('python')}, or `- type: …`; begin a list that is prose with another word",
+            f"add a fence below the list, as {_example('python')}, or `- type: …`; in a list that is prose no item begins with a property's name",
         )
         return [Draft(name, "")]
 

@@ -14,7 +14,7 @@ from flownb.codes import Code
 from flownb.expressions import RESERVED_NAMES
 from flownb.model.nodes import Foreach, Leaf, Loop, Parallel, Rate
 from flownb.model.policy import Policy, Retry, parse_duration
-from flownb.model.types import TypeNotationError, check_type, convert
+from flownb.model.types import TypeNotationError, check_type, convert, is_described
 from flownb.parse.drafts import Draft, known_values
 from flownb.parse.keys import FOREACH_KEYS, LOOP_KEYS, POLICY_KEYS, REPEATS, has_body
 from flownb.parse.mismatch import WANTED, explain, shown
@@ -266,8 +266,11 @@ def _expressions(key: str, value: Value, problems: Problems) -> object:
 def check_notation(value: Value, problems: Problems) -> None:
     """Report a type that is not written as format.md 6 says."""
     if isinstance(value.data, dict) and value.parts:
-        for part in value.parts.values():
-            check_notation(part, problems)
+        for name, part in value.parts.items():
+            kind = part.parts["type"] if is_described(part.data) else part
+            check_notation(kind, problems)
+            if kind is not part and "default" in part.parts:
+                check_default(str(name), kind.data, part.parts["default"], problems)
         return
     try:
         check_type(value.data)

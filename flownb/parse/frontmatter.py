@@ -142,17 +142,20 @@ def _report_misplaced(source: Source, problems: Problems) -> None:
 
 def _read(whole: Value, head: Head, problems: Problems) -> None:
     known: dict[str, Value] = {}
+    seen: dict[str, Span] = {}
     for key, span in whole.keys.items():
         name = key.replace("-", "_")
         value = whole.parts[key]
         if name not in KEYS:
             hint = did_you_mean(name, KEYS, f"known are {', '.join(sorted(KEYS))}")
             problems.error(Code.UNKNOWN_KEY, f"the front matter has no key '{shortened(key, 30)}'", span, hint)
-        elif name in known:
-            what = f"the key '{name}' stands twice: {both_lines(known[name].span, span)}"
+        elif name in seen:
+            what = f"the key '{name}' stands twice: {both_lines(seen[name], span)}"
             problems.error(Code.DUPLICATE_KEY, what, span, "keep one of them")
-        elif value.data is not None:
-            known[name] = value
+        else:
+            seen[name] = span
+            if value.data is not None:
+                known[name] = value
     for name, read in _READERS.items():
         if name in known:
             read(known[name], head, problems)

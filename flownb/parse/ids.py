@@ -14,7 +14,8 @@ from flownb.parse.sections import Section, plain_heading
 from flownb.parse.source import Problems, Source, shortened
 from flownb.spans import Span
 
-_BY_HAND: Final = re.compile(r"[ \t]*\{#([^{}]*)\}\s*$")
+_BY_HAND: Final = re.compile(r"\{#([^{}]*)\}\s*\Z")
+"""An id set by hand, looked for where the last `{#` stands: searched for from every place, it would take the square of the length."""
 _ASCII: Final = re.compile(r"[^a-z0-9]+")
 _CONSTANTS: Final = frozenset({"true", "false", "none"})
 """What expressions read as constants, so that no node can be meant."""
@@ -47,7 +48,8 @@ def read_name(section: Section, source: Source) -> Name:
     line = source.lines[section.line] if section.line < len(source.lines) else ""
     column = max(0, line.find(first))
     span = source.span(section.line, column, len(first))
-    by_hand = _BY_HAND.search(section.heading)
+    last = section.heading.rfind("{#")
+    by_hand = _BY_HAND.match(section.heading, last) if last >= 0 else None
     if by_hand is None:
         heading = " ".join(section.heading.split("\n"))
         return Name(identifier(plain_heading(heading)), heading, span, span, is_by_hand=False)

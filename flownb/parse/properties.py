@@ -13,12 +13,16 @@ from flownb.parse.nearest import nearest
 from flownb.parse.quick_values import quick_value
 from flownb.parse.sections import BulletList, Fence, Item
 from flownb.parse.source import Problems, Source, shortened
-from flownb.parse.yaml_values import Value, YamlError, braces_error, load_yaml
+from flownb.parse.yaml_values import MAX_CHARACTERS, Value, YamlError, braces_error, load_yaml
 from flownb.spans import Span
 
 _KEY: Final = re.compile(
     r"(?P<open>[*_`\"']{0,3})(?P<key>[^\W\d][\w-]*?)(?P<close>[*_`\"']{0,3})[ \t]*:(?=(?P<gap>[ \t]|$)?)"
 )
+_NO_COLON: Final = re.compile(
+    r"""(?P<key>[^\W\d][\w-]*)(?:[ \t]*=[ \t]*\S.*|[ \t]+(?:[0-9]\S*|\[.*\]|\{.*\}|"[^"]*"|'[^']*'|true|false)[ \t]*)"""
+)
+"""`retry 3` and `retry = 3`: a key and what is sure to be a value, without a colon; `needs work` is prose."""
 _DATA_FENCES: Final = frozenset({"yaml", "json"})
 
 
@@ -42,7 +46,7 @@ def canonical(key: str) -> str:
 
 
 def is_property_list(block: BulletList, source: Source, known: Collection[str], *, in_node: bool) -> bool:
-    """Return whether a list's first item reads `known-key: …` or nearly so (format.md 1.7).
+    """Return whether one of a list's items reads `known-key: …` or nearly so (format.md 1.7).
 
     Args:
         block: The list.
@@ -50,10 +54,15 @@ def is_property_list(block: BulletList, source: Source, known: Collection[str], 
         known: Every property of any kind.
         in_node: Whether the section has a body: only there is `Retry:` a mistyped key, elsewhere it is prose.
     """
-    item = block.items[0]
-    match = _KEY.match(source.lines[item.line], item.column)
+    return any(_is_property(item, source, known, in_node=in_node) for item in block.items)
+
+
+def _is_property(item: Item, source: Source, known: Collection[str], *, in_node: bool) -> bool:
+    line = source.lines[item.line]
+    match = _KEY.match(line, item.column)
     if match is None:
-        return False
+        bare = _NO_COLON.fullmatch(line, item.column)
+        return bare is not None and canonical(bare["key"]) in known
     key = canonical(match["key"])
     if key in known:
         return True
@@ -62,12 +71,19 @@ def is_property_list(block: BulletList, source: Source, known: Collection[str], 
     return nearest(key, known) is not None
 
 
-def read_list(block: BulletList, source: Source, problems: Problems) -> list[Property]:
-    """Return the properties that a list gives; every item must be one `key: value`."""
+def read_list(block: BulletList, source: Source, known: Collection[str], problems: Problems) -> list[Property]:
+    """Return the properties that a list gives; every item must be one `key: value`.
+
+    Args:
+        block: The list.
+        source: The document.
+        known: Every property of any kind.
+        problems: Where items that are none are reported.
+    """
     found: list[Property] = []
     for item in block.items:
         try:
-            found.append(_read_item(item, source, problems))
+            found.append(_read_item(item, source, known, problems))
         except YamlError as error:
             problems.error(error.code, error.message, error.span, error.hint)
             key = _KEY.match(source.lines[item.line], item.column)
@@ -81,6 +97,10 @@ def read_fence(fence: Fence, source: Source, problems: Problems) -> Property:
     first, second = fence.words[:2]
     column = source.lines[fence.line].find(second, fence.info_column + len(first))
     key_span = source.span(fence.line, column, len(second))
+    if len(fence.body) > MAX_CHARACTERS:
+        what = f"this property has {len(fence.body):,} characters; at most {MAX_CHARACTERS:,} are read"
+        problems.error(Code.TOO_LARGE, what, key_span, "keep data in a file of its own and read it in a node")
+        return Property(canonical(second), key_span, None, is_fenced=True)
     if first not in _DATA_FENCES:
         return Property(canonical(second), key_span, fence_value(fence, source), is_fenced=True)
     try:
@@ -105,7 +125,7 @@ def _key_span(match: re.Match[str], item: Item, source: Source) -> Span:
     return source.span(item.line, match.start("key"), len(match["key"]))
 
 
-def _read_item(item: Item, source: Source, problems: Problems) -> Property:
+def _read_item(item: Item, source: Source, known: Collection[str], problems: Problems) -> Property:
     """Return the property of one item.
 
     Raises:
@@ -115,7 +135,7 @@ def _read_item(item: Item, source: Source, problems: Problems) -> Property:
     match = _KEY.match(line, item.column)
     where = source.span(item.line, item.column, len(line) - item.column)
     if match is None or match["gap"] is None or match["open"]:
-        raise _item_error(match, line[item.column :], where)
+        raise _item_error(match, line[item.column :], known, where)
     end = item.end
     while end > item.line + 1 and not source.lines[end - 1].strip():
         end -= 1
@@ -128,7 +148,7 @@ def _read_item(item: Item, source: Source, problems: Problems) -> Property:
     if end == item.line + 1:
         if not text:
             return Property(canonical(match["key"]), key_span, Value(None, key_span))
-        quick = quick_value(text, source.span, item.line, column)
+        quick = quick_value(text, source.span, item.line, column) if len(text) <= MAX_CHARACTERS else None
         if quick:
             return Property(canonical(match["key"]), key_span, quick)
     return Property(canonical(match["key"]), key_span, _yaml_item(item, end, match["key"], source, problems))
@@ -142,10 +162,13 @@ def _braces(key: str, text: str, where: Span) -> YamlError:
     return braces_error(where, f"quote it: `{key}: {quote}{shortened(text, 60)}{quote}`")
 
 
-def _item_error(match: re.Match[str] | None, text: str, where: Span) -> YamlError:
+def _item_error(match: re.Match[str] | None, text: str, known: Collection[str], where: Span) -> YamlError:
     shown = shortened(text, 40)
-    if match is None:
-        hint = "write `key: value`, or put prose below the list, with an empty line between"
+    key, _, rest = text.strip().partition(" ")
+    if match is None and canonical(key) in known and rest:
+        hint = f"put a colon behind the key: `{key}: {shortened(rest.lstrip(' ='), 30)}`"
+    elif match is None:
+        hint = "write `key: value`; a list that is prose has a line of text above it"
     elif match["open"]:
         hint = f"write the key plainly: `{match['key']}: …`"
     else:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import ast
+import re
 import warnings
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 _FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _COMPREHENSIONS: Final = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+_PART: Final = 5_000
+"""How many lines are parsed at once, at least."""
+_STATEMENT: Final = re.compile(r"(?!(?:else|elif|except|finally)\b)[^\W\d]")
+"""How a line begins that may begin a statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,7 @@ class _Scope:
     bound: set[str] = field(default_factory=set)
     elsewhere: set[str] = field(default_factory=set)
     """Names that `global` or `nonlocal` hands to a scope outside."""
-    loads: list[tuple[ast.Name, str | None]] = field(default_factory=list)
+    loads: list[ReadName] = field(default_factory=list)
 
 
 def python_names(source: str) -> PythonNames:
@@ -62,32 +69,26 @@ def python_names(source: str) -> PythonNames:
     Raises:
         PythonSyntaxError: It cannot be compiled.
     """
-    tree = _compiled(source)
-    walker = _Walker()
+    lines = source.split("\n")
+    walker = _Walker(lines)
     try:
-        walker.body(tree)
+        with warnings.catch_warnings(action="ignore"):
+            _check(source)
+            for above, tree in _trees(source, lines):
+                walker.body(tree, above)
     except RecursionError as error:
         raise PythonSyntaxError("the code is nested too deeply", 1, 1) from error
-    lines = source.split("\n")
-    module = walker.scopes[0]
-    reads = sorted(
-        (_place(name, attribute, lines) for name, attribute in walker.free()), key=lambda r: (r.line, r.column)
-    )
+    module = walker.module
+    reads = sorted(walker.free(), key=lambda read: (read.line, read.column))
     first = walker.first_stores
-    shadowed = [
-        _place(name, attribute, lines)
-        for name, attribute in module.loads
-        if name.id in module.bound and name.lineno <= first.get(name.id, 0)
-    ]
+    shadowed = [read for read in module.loads if read.name in module.bound and read.line <= first.get(read.name, 0)]
     return PythonNames(tuple(reads), tuple(shadowed), walker.has_star)
 
 
-def _compiled(source: str) -> ast.Module:
-    """Return the code's tree, having let Python's own compiler look at it."""
+def _check(source: str) -> None:
+    """Let Python's own compiler look at the code."""
     try:
-        with warnings.catch_warnings(action="ignore"):
-            tree = ast.parse(source)
-            compile(tree, "<body>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        compile(source, "<body>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     except SyntaxError as error:
         message = error.msg or "invalid syntax"
         raise PythonSyntaxError(message, max(1, error.lineno or 1), max(1, error.offset or 1)) from error
@@ -95,30 +96,57 @@ def _compiled(source: str) -> ast.Module:
         raise PythonSyntaxError("the code is nested too deeply", 1, 1) from error
     except (ValueError, OverflowError) as error:
         raise PythonSyntaxError(str(error), 1, 1) from error
-    return tree
 
 
-def _place(node: ast.Name, attribute: str | None, lines: list[str]) -> ReadName:
-    line = lines[node.lineno - 1] if node.lineno <= len(lines) else ""
-    column = node.col_offset if line.isascii() else len(line.encode()[: node.col_offset].decode(errors="ignore"))
-    return ReadName(node.id, attribute, node.lineno, column + 1)
+def _trees(source: str, lines: list[str]) -> Iterator[tuple[int, ast.Module]]:
+    """Yield the code's tree with the number of lines above it; of long code one part after the other, for a line takes 2 KB.
+
+    What is cut off at a line that begins a statement, and can be parsed, is a whole number of statements.
+    """
+    if len(lines) <= _PART:
+        yield 0, ast.parse(source)
+        return
+    starts = [number for number, line in enumerate(lines) if _STATEMENT.match(line)]
+    begin, width = 0, _PART
+    while begin < len(lines):
+        place = bisect_left(starts, begin + width)
+        end = starts[place] if place < len(starts) else len(lines)
+        try:
+            tree = ast.parse("\n".join(lines[begin:end]))
+        except SyntaxError:
+            if end == len(lines):
+                raise
+            width = end - begin + width
+            continue
+        yield begin, tree
+        begin, width = end, _PART
 
 
 class _Walker:
     """Finds what every scope of a body binds and reads (Python language reference, section 4.2)."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines: list[str]) -> None:
         self.scopes: list[_Scope] = []
         self.has_star = False
         self.first_stores: dict[str, int] = {}
+        self.module = self._open("module", None)
+        self._lines, self._above = lines, 0
 
-    def body(self, tree: ast.Module) -> None:
-        self._walk(tree.body, self._open("module", None))
+    def body(self, tree: ast.Module, above: int) -> None:
+        """Walk a part of the body that has so many lines above it."""
+        self._above = above
+        self._walk(tree.body, self.module)
 
-    def free(self) -> Iterator[tuple[ast.Name, str | None]]:
+    def free(self) -> Iterator[ReadName]:
         """Yield the names read that neither their scope nor one around it binds."""
         for scope in self.scopes:
-            yield from (load for load in scope.loads if not self._is_bound(load[0].id, scope))
+            yield from (load for load in scope.loads if not self._is_bound(load.name, scope))
+
+    def _read(self, node: ast.Name, attribute: str | None) -> ReadName:
+        number = self._above + node.lineno
+        line = self._lines[number - 1] if number <= len(self._lines) else ""
+        column = node.col_offset if line.isascii() else len(line.encode()[: node.col_offset].decode(errors="ignore"))
+        return ReadName(node.id, attribute, number, column + 1)
 
     def _is_bound(self, name: str, scope: _Scope) -> bool:
         current: _Scope | None = scope
@@ -142,6 +170,7 @@ class _Walker:
             self.scopes[0].bound.add(name)
         scope.bound.add(name)
         if scope.kind == "module":
+            line += self._above
             self.first_stores[name] = min(line, self.first_stores.get(name, line))
 
     def _walk(self, nodes: Iterable[ast.AST | None], scope: _Scope) -> None:
@@ -174,7 +203,7 @@ class _Walker:
 
     def _name(self, name: ast.Name, scope: _Scope, attribute: str | None) -> None:
         if isinstance(name.ctx, ast.Load):
-            scope.loads.append((name, attribute))
+            scope.loads.append(self._read(name, attribute))
         else:
             self._bind(name.id, scope, name.lineno)
 
@@ -190,7 +219,7 @@ class _Walker:
             case ast.MatchMapping(rest=str(rest)):
                 self._bind(rest, scope, node.lineno)
             case ast.AugAssign(target=ast.Name() as name):
-                scope.loads.append((name, None))
+                scope.loads.append(self._read(name, None))
             case _:
                 pass
 

@@ -17,8 +17,8 @@ _WORDS: Final[Mapping[str, bool | None]] = {
 }
 """The words that YAML 1.2 does not read as text."""
 _SCALAR: Final = re.compile(
-    r"(?P<word>[A-Za-z_][A-Za-z0-9_ ./|()<>=+*,;-]*)|(?P<count>0|[1-9][0-9]{0,15})|(?P<time>[1-9][0-9]*[a-z]{1,3})"
-    r"""|"(?P<double>[A-Za-z0-9_ ./|()<>=+*,;:{}\[\]'-]*)"|'(?P<single>[A-Za-z0-9_ ./|()<>=+*,;:{}\[\]"-]*)'"""
+    r"(?P<word>[A-Za-z_](?:[ !\"$-9;-~]|(?<! )#|:(?! |$))*)|(?P<count>0|[1-9][0-9]{0,15})|(?P<time>[1-9][0-9]*[a-z]{1,3})"
+    r"""|"(?P<double>[ !#-\[\]-~]*)"|'(?P<single>[ -&(-~]*)'"""
 )
 _TOKEN: Final = re.compile(
     r" *(?:(?P<mark>[\[\]{}])|(?P<key>[A-Za-z_][A-Za-z0-9_]*): +(?=[^ ])"

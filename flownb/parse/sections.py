@@ -24,6 +24,9 @@ MAX_HEADINGS: Final = 20_000
 """The most headings of a document."""
 MAX_ITEMS: Final = 20_000
 """The most lines of one section that belong to lists, tables and quotes."""
+_MARKS: Final = re.compile(r"[-+*>0-9.) \t]*")
+MAX_QUOTE_STEPS: Final = 500_000
+"""How many lines markdown-it-py may look at for quotes: each quote that begins looks at all up to the next empty line."""
 _BLOCKS: Final = MarkdownIt("commonmark").enable("table").disable(["inline", "text_join"])
 _INLINE: Final = MarkdownIt("commonmark")
 
@@ -86,6 +89,8 @@ class Section:
     """The heading's line, counted from 0."""
     heading: str = ""
     """The heading's text as written, without the marks around it."""
+    below: int = 0
+    """The line below the heading, counted from 0."""
     blocks: list[Fence | BulletList] = field(default_factory=list)
     """Fences and bullet lists before its first child heading, in order."""
     children: list[Section] = field(default_factory=list)
@@ -129,7 +134,8 @@ def read_sections(lines: Sequence[str], first: int) -> Section:
                 if count > MAX_HEADINGS:
                     message = f"the document has more than {MAX_HEADINGS:,} headings"
                     raise TooLargeError(message, block.line, "move parts of it into sub-flows (`type: flow`)")
-                section = Section(int(block.token.tag[1]), block.line, block.inner[0].content)
+                below = block.offset + (block.token.map or [0, 0])[1]
+                section = Section(int(block.token.tag[1]), block.line, block.inner[0].content, below)
                 while open_sections[-1].level >= section.level:
                     open_sections.pop()
                 open_sections[-1].children.append(section)
@@ -185,7 +191,24 @@ def _tokens(part: Sequence[str], line: int) -> list[Token]:
     if len(part) > MAX_ITEMS and sum(1 for text in part if _ITEM.match(text)) > MAX_ITEMS:
         message = f"one section has more than {MAX_ITEMS:,} lines of lists, tables and quotes"
         raise TooLargeError(message, line, "keep data in files of their own")
+    if (at := _tangled(part)) is not None:
+        message = "too many quotes (`>`) begin and end here without an empty line between them"
+        raise TooLargeError(message, line + at, "put an empty line below each quote")
     return _BLOCKS.parse("\n".join(part))
+
+
+def _tangled(part: Sequence[str]) -> int | None:
+    """Return the line at which the quotes of a part become too much work; None where they do not."""
+    steps = begun = before = 0
+    for number, text in enumerate(part):
+        marks = _MARKS.match(text)
+        depth = marks[0].count(">") if marks else 0
+        begun = begun + max(0, depth - before) if text.strip() else 0
+        steps += begun
+        before = depth
+        if steps > MAX_QUOTE_STEPS:
+            return number
+    return None
 
 
 def _is_open(tokens: Sequence[Token], part: Sequence[str]) -> bool:

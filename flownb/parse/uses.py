@@ -5,8 +5,7 @@ from __future__ import annotations
 import builtins
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,6 +35,10 @@ _SKIPPED: Final = frozenset({*dir(builtins), "get_ipython"})
 """Names that are no node's unless one is called so: Python's own, and what IPython's rewriting of `!ls` reads."""
 _MAX_CODE: Final = 50_000
 """The most characters of expressions in one text."""
+_LINE: Final = re.compile(r"\bline ([0-9]+)\b")
+"""Where Python's own message names another line."""
+PYTHON_NAMES: Final = frozenset(name for name in dir(builtins) if not name.startswith("_"))
+"""Python's own names."""
 _CODE: Final = re.compile(r"\{[{%].*?(?:[%}]\}|\Z)", re.DOTALL)
 
 
@@ -45,8 +48,8 @@ class Reader:
 
     problems: Problems
     """Where mistakes are reported."""
-    ids: AbstractSet[str]
-    """Every id of the document."""
+    by_id: Mapping[str, Draft]
+    """Every node and group of the document by its id."""
     transform: Callable[[str], str] | None
     """IPython's rewriting of a cell; None outside a notebook."""
 
@@ -168,12 +171,14 @@ class Reader:
             return set()
         seen: set[tuple[str, str | None]] = set()
         for read in found.reads:
-            is_known = read.name in self.ids or read.name in RESERVED_NAMES
+            if read.name in PYTHON_NAMES and read.name in self.by_id and not self._means_node(read, draft, body):
+                continue
+            is_known = read.name in self.by_id or read.name in RESERVED_NAMES
             if (read.name, read.attribute) not in seen and (is_known or read.name not in _SKIPPED):
                 seen.add((read.name, read.attribute))
                 draft.uses.append(_use(read, body))
         for read in found.shadowed:
-            if read.name in self.ids:
+            if read.name in self.by_id:
                 self.problems.warn(
                     Code.ASSIGNED_NODE,
                     f"the body assigns '{read.name}' itself, so this is not the value of node '{read.name}'",
@@ -181,6 +186,18 @@ class Reader:
                     f"give the new value another name, as `{read.name}_2`",
                 )
         return {read.name for read in found.reads} if found.has_star_import else set()
+
+    def _means_node(self, read: ReadName, draft: Draft, body: Value) -> bool:
+        """Return whether a name of Python's own means a node here, not so in this node and those around it; warn of it."""
+        found = self.by_id[read.name]
+        is_node = found is not draft and found not in draft.around() and not found.is_plain_group
+        line = found.name.span.line
+        what = f"'{read.name}' here is Python's own, not the heading of line {line}"
+        if is_node:
+            what = f"'{read.name}' here is the node of line {line}, which hides Python's own"
+        hint = f"give the node another id at its heading's end, as `{{#{read.name}_2}}`"
+        self.problems.warn(Code.PYTHON_NAME, what, body.place(read.line, read.column, len(read.name)), hint)
+        return is_node
 
     def _python_error(self, source: str, error: PythonSyntaxError, body: Value) -> None:
         lines = source.split("\n")
@@ -194,7 +211,8 @@ class Reader:
             hint = "put the command into a bash node" if mark == "!" else "write it as plain Python"
             self.problems.error(Code.NOTEBOOK_ONLY, what, body.place(error.line, column), hint)
             return
-        self.problems.error(Code.PYTHON_SYNTAX, f"this is not Python: {error.message}", where)
+        message = _LINE.sub(lambda found: f"line {body.place(int(found[1]), 1).line}", error.message)
+        self.problems.error(Code.PYTHON_SYNTAX, f"this is not Python: {message}", where)
 
 
 def _use(read: ReadName, body: Value) -> Use:

@@ -136,7 +136,7 @@ def _diagnose(text: str, setting: _Setting) -> tuple[Workflow | None, list[Diagn
         checker.use(use, None)
     if not outline.nodes and not problems.has_errors:
         what, hint = "nothing here would run: there is no node", "put a fence below a heading, as ```python"
-        problems.warn(Code.NO_NODES, what, source.whole_line(min(head.end, len(source.lines) - 1)), hint)
+        problems.error(Code.NO_NODES, what, source.whole_line(min(head.end, len(source.lines) - 1)), hint)
     subflows = _subflows(outline, head, setting, problems)
     workflow = None
     if not problems.has_errors:
@@ -151,7 +151,7 @@ def _read_uses(
     outline: Outline, head: Head, setting: _Setting, problems: Problems
 ) -> tuple[list[Use], dict[str, Collection[str]]]:
     """Understand every draft's properties and bodies; return what the outputs read, and loose names by id."""
-    reader = Reader(problems, outline.by_id.keys(), setting.transform)
+    reader = Reader(problems, outline.by_id, setting.transform)
     loose: dict[str, Collection[str]] = {}
     defaults = head.defaults
     for draft in outline.walk():

@@ -48,7 +48,7 @@ def problems_json(problems: Sequence[Diagnostic]) -> list[dict[str, JsonValue]]:
 def _drawn(problem: Diagnostic, lines: Sequence[str], first_line: int) -> str:
     parts = [str(problem)]
     number = problem.span.line - first_line
-    if 0 <= number < len(lines) and lines[number].strip():
+    if 0 <= number < len(lines) and lines[number] and not lines[number].isspace():
         parts += _with_caret(lines[number], problem.span.column - 1, problem.span.length)
     if problem.hint:
         parts.append(f"hint: {problem.hint}")
@@ -57,13 +57,14 @@ def _drawn(problem: Diagnostic, lines: Sequence[str], first_line: int) -> str:
 
 def _with_caret(line: str, column: int, length: int) -> list[str]:
     """Return a line and the marks below a stretch of it; tabs stay, so that both lines are indented alike."""
-    shown = "".join(letter if letter.isprintable() or letter == "\t" else "\ufffd" for letter in line)
-    start = min(column, len(shown))
-    first = max(0, start - _MAX_WIDTH // 2) if len(shown) > _MAX_WIDTH else 0
-    before, under = shown[first:start], shown[start : start + length]
-    cut = shown[first : first + _MAX_WIDTH].rstrip()
+    start = min(column, len(line))
+    first = max(0, start - _MAX_WIDTH // 2) if len(line) > _MAX_WIDTH else 0
+    near = line[first : first + 2 * _MAX_WIDTH]
+    shown = "".join(letter if letter.isprintable() or letter == "\t" else "\ufffd" for letter in near)
+    before, under = shown[: start - first], shown[start - first : start - first + length]
+    cut = shown[:_MAX_WIDTH].rstrip()
     lead = "…" if first else ""
     blank = "".join("\t" if letter == "\t" else " " * cell_len(letter) for letter in lead + before)
     marks = "^" * max(1, min(cell_len(under.rstrip()), _MAX_WIDTH - len(before)))
-    tail = "…" if len(shown) > first + _MAX_WIDTH else ""
+    tail = "…" if len(shown) > _MAX_WIDTH else ""
     return [f"  {lead}{cut}{tail}", f"  {blank}{marks}"]

@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from flownb.errors import ExpressionError, NodeError
-from flownb.expressions import Target, evaluate, is_template, render
+from flownb.expressions import Target, evaluate_apart, is_template, render_apart
 from flownb.model.nodes import Leaf
 from flownb.runtimes.base import Printed, Scope
 from flownb.runtimes.jsontext import JsonTextError, load_json
@@ -23,7 +23,7 @@ class TextRuntime:
 
     async def run(self, node: Leaf, scope: Scope) -> object:
         """Return the text."""
-        return _text(node, scope)
+        return await _text(node, scope)
 
 
 class MarkdownRuntime:
@@ -31,7 +31,7 @@ class MarkdownRuntime:
 
     async def run(self, node: Leaf, scope: Scope) -> object:
         """Return the Markdown and show it."""
-        text = _text(node, scope)
+        text = await _text(node, scope)
         redacted(scope)(Printed("text/markdown", text))
         return text
 
@@ -45,7 +45,7 @@ class JsonRuntime:
         Raises:
             NodeError: With its values in it, the text is no JSON (a key given twice, NaN and Infinity are not).
         """
-        text = str(render(node.body, scope.values, Target.JSON))
+        text = str(await render_apart(node.body, scope.values, Target.JSON))
         try:
             return load_json(text)
         except JsonTextError as error:
@@ -65,7 +65,7 @@ class YamlRuntime:
         Raises:
             NodeError: With its values in it, the text is no YAML or stands for something that JSON does not have.
         """
-        text = str(render(node.body, scope.values, Target.JSON))
+        text = str(await render_apart(node.body, scope.values, Target.JSON))
         try:
             if len(text) > _QUICK:  # ruamel takes a second for 50 KB.
                 return await asyncio.to_thread(load_yaml, text)
@@ -80,16 +80,16 @@ class ExpressionRuntime:
 
     async def run(self, node: Leaf, scope: Scope) -> object:
         """Return the expression's value."""
-        return evaluate(node.body, scope.values)
+        return await evaluate_apart(node.body, scope.values)
 
 
-def _text(node: Leaf, scope: Scope) -> str:
+async def _text(node: Leaf, scope: Scope) -> str:
     text = node.body
     if is_template(text):
         try:  # With something after it, no `{{ … }}` stands alone and keeps its value's type.
-            text = str(render(text + _END, scope.values)).removesuffix(_END)
+            text = str(await render_apart(text + _END, scope.values)).removesuffix(_END)
         except ExpressionError:
-            render(text, scope.values)  # The same error, and it shows the text as it is.
+            await render_apart(text, scope.values)  # The same error, and it shows the text as it is.
             raise
     return text[:-1].removesuffix("\r") if text.endswith("\n") else text
 

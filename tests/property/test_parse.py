@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import symtable
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flownb.errors import Severity
-from flownb.parse.python_names import PythonSyntaxError, python_names
+from flownb.parse.python_names import PythonSyntaxError, _trees, python_names
 from flownb.parse.quick_values import quick_value
 from flownb.parse.sections import _BLOCKS, read_sections
 from flownb.parse.source import Problems, split_lines
@@ -58,7 +59,7 @@ def test_any_text_gives_a_workflow_or_diagnostics_with_places_in_it(text: str) -
     render_problems(problems, text)
 
 
-SIMPLE = st.from_regex(r"[A-Za-z0-9_ ./|()<>=+*,;:{}\[\]'\"-]{1,30}", fullmatch=True)
+SIMPLE = st.from_regex(r"[A-Za-z0-9_ ./|()<>=+*,;:{}\[\]'\"-]{1,30}|[a-z'\"][ -~]{1,12}['\"]?", fullmatch=True)
 
 
 @given(
@@ -139,6 +140,15 @@ def free_names(source: str) -> set[str]:
 def test_names_are_those_of_the_symbol_table(module: str) -> None:
     source = (Path(ast.__file__).parent / module).read_text(encoding="utf-8")
     assert {read.name for read in python_names(source).reads} == free_names(source)
+
+
+@pytest.mark.parametrize("module", ["json/decoder.py", "typing.py", "inspect.py", "argparse.py"])
+def test_names_of_long_code_are_the_same_part_by_part(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = (Path(ast.__file__).parent / module).read_text(encoding="utf-8")
+    whole = python_names(source)
+    monkeypatch.setattr(sys.modules[python_names.__module__], "_PART", 3)
+    assert len(list(_trees(source, source.split("\n")))) > 5
+    assert python_names(source) == whole
 
 
 @given(

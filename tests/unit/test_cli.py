@@ -323,6 +323,18 @@ def test_a_notebooks_cell_runs_and_the_notebook_stays_as_it_is(flownb: Start, tm
     assert (tmp_path / "nb.ipynb").read_text() == text
 
 
+@pytest.mark.parametrize("name", ["none.flow.md", "folder.flow.md", "binary.flow.md", "none.ipynb"])
+def test_validate_exits_with_2_for_a_file_that_it_cannot_read(flownb: Start, tmp_path: Path, name: str) -> None:
+    (tmp_path / "fine.flow.md").write_text("## A\n\n```text\nx\n```\n", encoding="utf-8")
+    (tmp_path / "folder.flow.md").mkdir()
+    (tmp_path / "binary.flow.md").write_bytes(b"## A\xff")
+    for arguments in ([name], ["fine.flow.md", name, "--json"]):
+        done = flownb("validate", *arguments)
+        assert done.returncode == 2
+        assert name in done.stdout + done.stderr
+        assert "no problems" not in done.stdout + done.stderr
+
+
 def test_validate_looks_at_every_cell_of_a_notebook(flownb: Start, tmp_path: Path) -> None:
     bad = "# Bad\n\n## A\n\n- retyr: 3\n\n```text\nx\n```\n"
     (tmp_path / "nb.ipynb").write_text(notebook(f"%%flow\n{FINE}", f"%%flow\n{bad}"))

@@ -5,7 +5,17 @@ from datetime import UTC, date, datetime
 import pytest
 from pydantic import JsonValue
 
-from flownb.model.types import TypeNotationError, check_type, convert, describe, json_schema, type_fields
+from flownb.model.types import (
+    ObjectField,
+    TypeNotationError,
+    check_type,
+    convert,
+    describe,
+    json_schema,
+    object_fields,
+    type_defaults,
+    type_fields,
+)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +41,15 @@ from flownb.model.types import TypeNotationError, check_type, convert, describe,
             {"name": "a", "address": {"zip": 1}},
         ),
         ({"a": "int", "b": "str | None"}, {"a": 1}, {"a": 1, "b": None}),
+        ({"a": {"type": "int", "default": 3, "description": "how many"}}, {}, {"a": 3}),
+        ({"a": {"type": "int", "default": 3}}, {"a": "4"}, {"a": 4}),
+        ({"a": {"type": "date", "default": "2026-11-23"}}, {}, {"a": date(2026, 11, 23)}),
+        ({"a": {"type": {"b": {"type": "int", "default": 1}}}}, {"a": {}}, {"a": {"b": 1}}),
+        (
+            {"type": "str", "kind": {"type": "str", "name": "int"}},
+            {"type": "a", "kind": {"type": "b", "name": 1}},
+            {"type": "a", "kind": {"type": "b", "name": 1}},
+        ),
     ],
 )
 def test_a_value_is_coerced_to_its_type(notation: JsonValue, given: object, expected: object) -> None:
@@ -55,6 +74,9 @@ def test_a_value_is_coerced_to_its_type(notation: JsonValue, given: object, expe
         ("date", "soon", "`x` was given 'soon': wanted date, as 2026-11-23"),
         ({"a": {"zip": "int"}}, {"a": {"zip": "x"}}, "`x.a.zip` was given 'x': wanted int"),
         ({"a": "int"}, {}, "`x.a` is missing: wanted int"),
+        ({"a": {"type": "int", "description": "how many"}}, {}, "`x.a` is missing: wanted int"),
+        ({"a": {"type": "int", "default": 1}}, {"a": "b"}, "`x.a` was given 'b': wanted int"),
+        ({"a": {"type": "list[int]", "default": []}}, {"a": ["b"]}, "`x.a[0]` was given 'b': wanted int"),
         ({"a": "int"}, 5, "`x` was given 5: wanted {a: int}"),
         ({"zip": "int"}, {"zip": 1, "zpi": 2}, "`x.zpi` is no field; did you mean `zip`?"),
         (
@@ -126,3 +148,23 @@ def test_a_form_gets_a_json_schema_with_the_optional_field_not_required() -> Non
 def test_only_an_object_has_fields() -> None:
     assert type_fields({"a": "int"}) == {"a": "int"}
     assert type_fields("dict[str, int]") is None
+
+
+def test_a_described_field_has_its_type_default_and_description() -> None:
+    notation: JsonValue = {"a": {"type": "int", "default": 3, "description": "how many"}, "b": "str"}
+    assert object_fields(notation) == {"a": ObjectField("int", False, 3, "how many"), "b": ObjectField("str")}
+    assert object_fields("int") is None
+    assert type_fields(notation) == {"a": "int", "b": "str"}
+    assert describe(notation) == "{a: int, b: str}"
+    schema = json_schema(notation)
+    assert schema["properties"] == {
+        "a": {"type": "integer", "title": "A", "default": 3, "description": "how many"},
+        "b": {"type": "string", "title": "B"},
+    }
+    assert schema["required"] == ["b"]
+
+
+def test_a_types_defaults_are_a_value_where_every_field_has_one() -> None:
+    assert type_defaults({"a": {"type": "int", "default": 3}, "b": "str | None"}) == {"a": 3, "b": None}
+    assert type_defaults({"a": {"type": "int", "default": 3}, "b": "str"}) is None
+    assert type_defaults("int") is None
