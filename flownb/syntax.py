@@ -112,17 +112,18 @@ def shallow() -> Iterator[None]:
         raise ExpressionSyntaxError("it is nested too deeply") from None
 
 
-def parse(source: str, *, bare: bool) -> nodes.Template:
+def parse(source: str, *, bare: bool, comments: bool = True) -> nodes.Template:
     """Return the tree of a normalized text; nodes carry their offset in the text as `lineno`.
 
     Args:
         source: The text.
         bare: Whether it is a bare expression: the tree is then an output of that one expression.
+        comments: Whether `{#` begins a comment.
 
     Raises:
         ExpressionSyntaxError: It cannot be read.
     """
-    environment = sandbox()
+    environment = sandbox(comments=comments)
     try:
         parser = _Parser(environment, source, state="variable" if bare else None)
         if not bare:
