@@ -19,7 +19,7 @@ from flownb.limits import BUDGET, DEFAULT_LIMITS, Budget, LimitError, Limits
 from flownb.programs import Compiled, insertions, rewrite
 from flownb.quotes import Target
 from flownb.sandbox import MissingError, present
-from flownb.shellscript import Misplaced, Script, make_script
+from flownb.shell.script import Misplaced, Script, make_script
 from flownb.syntax import ExpressionSyntaxError, Name, check, names, nearest, normalized, parse, shallow
 
 __all__ = [

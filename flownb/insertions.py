@@ -9,8 +9,8 @@ from jinja2 import nodes
 
 from flownb.programs import insertions
 from flownb.quotes import JsonScanner, Target
-from flownb.shellscript import Misplaced, check_script
-from flownb.shellvalue import Slot
+from flownb.shell.script import Misplaced, check_script
+from flownb.shell.value import Slot
 from flownb.syntax import ExpressionSyntaxError, fault
 
 _MOST_WAYS: Final = 8

@@ -11,7 +11,7 @@ from jinja2.environment import Template
 from flownb.limits import BUDGET
 from flownb.quotes import Target
 from flownb.sandbox import SandboxContext, sandbox
-from flownb.shellvalue import Slot
+from flownb.shell.value import Slot
 
 _PUT: Final = {Target.TEXT: "flownb text", Target.SHELL: "flownb shell", Target.JSON: "flownb json"}
 """Target → the filter through which a value is put in; no template can write a name with a space."""

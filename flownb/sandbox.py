@@ -20,7 +20,7 @@ from jinja2.utils import missing
 
 from flownb.filters import filters, to_json, to_text
 from flownb.limits import BUDGET, MAX_WIDTH, LimitError, check_call, operate, watch
-from flownb.shellvalue import to_slot
+from flownb.shell.value import to_slot
 
 CALLABLES: Final = ("range", "dict", "cycler", "joiner", "namespace", "now", "uuid")
 """What a template may call without anybody defining it."""

@@ -18,7 +18,7 @@ from flownb.runtimes.base import Scope
 from flownb.runtimes.jsontext import JsonTextError, load_json
 from flownb.runtimes.output import redacted
 from flownb.runtimes.process import Output, finish, start
-from flownb.shellscript import without_variables
+from flownb.shell.script import without_variables
 
 KILL_AFTER: Final = 2.0
 """Seconds from SIGTERM to SIGKILL."""

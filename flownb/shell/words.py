@@ -10,11 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from flownb.shellrefusal import (
+from flownb.shell.refusal import (
     DECLARED,
     FORMAT,
     IS_SET,
-    NAME,
     NUMBER,
     OPERATOR,
     SHELL_CODE,
@@ -39,10 +38,10 @@ class Facts:
 
     def refused(self, words: Iterable[str]) -> Refusal | None:
         """Return why a value cannot stand in one command with these words; None where it can."""
-        return NUMBER if any(NAME.sub("", word) in self.numeric for word in words) else None
+        return NUMBER if any(_BEHIND_NAME.sub("", word) in self.numeric for word in words) else None
 
 
-NAME: Final = re.compile(r"(?:\[|\+?=).*\Z", re.DOTALL)
+_BEHIND_NAME: Final = re.compile(r"(?:\[|\+?=).*\Z", re.DOTALL)
 _EVALUATED: Final = frozenset(
     {"RANDOM", "SRANDOM", "OPTIND", "HISTCMD", "SECONDS", "BASHPID", "LINENO", "EPOCHSECONDS", "EPOCHREALTIME"}
     | {"PS0", "PS1", "PS2", "PS4", "BASH_ENV", "ENV", "PROMPT_COMMAND"}
@@ -50,7 +49,7 @@ _EVALUATED: Final = frozenset(
 _DECLARATIONS: Final = re.compile(r"\b(?:declare|typeset|local|readonly|export)\b([^;&|\n()]*)")
 _ARRAYS: Final = re.compile(r"\b(\w+)(?:\+?=\(|\[)|\b(?:read|mapfile|readarray)\b([^;&|\n()<>]*)")
 _NO_WORDS: Final = frozenset({"variable_assignment", "herestring_redirect", "heredoc_redirect"})
-_WRAPPERS: Final = frozenset({"command", "builtin", "time", "coproc", "exec"})
+_WRAPPERS: Final = frozenset({"command", "builtin", "time", "coproc", "exec", "!"})
 _SHELLS: Final = frozenset({"bash", "sh", "dash", "ksh", "zsh", "su", "ssh"})
 _REFUSED: Final = {
     "let": Refusal("behind `let`, which evaluates it", "work it out in the expression, as {{ n + 1 }}"),
@@ -78,7 +77,7 @@ def read_facts(script: str) -> Facts:
     for match in _DECLARATIONS.finditer(text):
         words = match[1].split()
         letters = {letter for word in words if word[:1] in {"-", "+"} for letter in word}
-        names = {NAME.sub("", word) for word in words if word[:1] not in {"-", "+"}}
+        names = {_BEHIND_NAME.sub("", word) for word in words if word[:1] not in {"-", "+"}}
         if letters & {"i", "n"}:
             numeric |= names
         if letters & {"a", "A"}:
@@ -133,6 +132,8 @@ class Words:
             start: Where the value begins in the script, in bytes.
         """
         place = self._places[word.id]
+        if _BEHIND_NAME.sub("", self._texts[place]) in _EVALUATED:
+            return SPECIAL
         if place <= self._command:
             return self._facts
         command, before = self._texts[self._command], self._texts[place - 1]
@@ -158,9 +159,14 @@ class Words:
         begins = re.sub("[\"'\\\\]", "", opening)[:1] in {"", "$", "`"}
         return FORMAT if begins and first == place else None
 
+    @property
+    def runs_a_shell(self) -> bool:
+        """Whether it, or a command that it starts, may read code."""
+        return self._shell < len(self._texts)
+
     def refused_input(self) -> Refusal | None:
         """Return why the command cannot be given a value to read; None where it can."""
-        return SHELL_INPUT if self._shell < len(self._texts) else self._facts
+        return SHELL_INPUT if self.runs_a_shell else self._facts
 
 
 def refused_operand(before: str) -> Refusal | None:

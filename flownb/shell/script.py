@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from flownb.shellplaces import Place, Places
-from flownb.shellrefusal import Refusal
-from flownb.shellvalue import Slot
+from flownb.shell.places import Place, Places
+from flownb.shell.refusal import Refusal
+from flownb.shell.value import Slot
 
 PREFIX: Final = "__flownb_"
 """How the names of the variables begin."""
