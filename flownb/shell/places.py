@@ -67,11 +67,23 @@ class Places:
 
 
 def _unfound(spot: Spot, deepest: Node) -> Place | Refusal:
-    """Judge a value that bash would not see as one."""
-    kind = deepest.type
-    if kind == "regex":
+    """Judge a value that tree-sitter did not see as one: mostly bash would not either."""
+    around = [*spot.chain, deepest]
+    if deepest.type == "regex":
         return _regex(spot, deepest)
-    return UNFOUND.get(kind) or _before(spot) or UNSURE
+    if any(node.type == "heredoc_body" for node in around[-2:]):
+        return _in_heredoc(spot, around)
+    return UNFOUND.get(deepest.type) or _before(spot) or UNSURE
+
+
+def _in_heredoc(spot: Spot, around: list[Node]) -> Place | Refusal:
+    """Judge a value in a here-document: behind a tab tree-sitter leaves it as text, also where bash would not."""
+    body = max(place for place, node in enumerate(around) if node.type == "heredoc_body")
+    start = next((child.text or b"" for child in around[body - 1].children if child.type == "heredoc_start"), b"")
+    if not start.isalnum():
+        return UNFOUND["heredoc_body"]
+    inside = Spot(spot.notes, spot.start, spot.end, around[: body + 1])
+    return _before(inside) or _around(inside) or role_of(inside, around[body])
 
 
 def _regex(spot: Spot, node: Node) -> Place | Refusal:
@@ -122,5 +134,6 @@ def _piped_to_shell(spot: Spot, node: Node) -> bool:
     """Return whether what a value's command prints goes to a shell."""
     if node.type != "pipeline":
         return False
-    parts = (part for part in node.named_children if part.type == "command" and part.start_byte >= spot.end)
+    is_fed = any(part.type == "heredoc_body" for part in spot.chain)  # It stands behind the commands that read it.
+    parts = (part for part in node.named_children if part.type == "command" and (is_fed or part.start_byte >= spot.end))
     return any(spot.notes.words(part, None).runs_a_shell for part in parts)

@@ -18,7 +18,7 @@ class Refusal:
 
 UNSURE: Final = Refusal(
     "where flownb cannot tell how bash would read it",
-    'put it into a variable above, as value={}, and write "$value" here',
+    'see whether the script is right here; if it is, write value={} in a line above, and "$value" here',
 )
 ARITHMETIC: Final = Refusal(
     "in arithmetic, where bash would evaluate it",
@@ -34,7 +34,7 @@ BACKTICKS: Final = Refusal("inside backticks", "write $(…) in place of `…`")
 SINGLE: Final = Refusal("inside single quotes", 'write double quotes around it, as "…{}…", or none')
 HEREDOC: Final = Refusal("in a here-document whose end is quoted", "write its end without quotes, as <<EOF")
 NAME: Final = Refusal("where a name stands", "write the name itself")
-EXPANSION: Final = Refusal("inside ${…}", 'put it into a variable above, as value={}, and write "$value" here')
+EXPANSION: Final = Refusal("inside ${…}", 'write value={} in a line above, and "$value" here')
 AFTER_DOLLAR: Final = Refusal("after a $", "for a dollar sign write \\${}")
 AFTER_BACKSLASH: Final = Refusal("after a backslash", "leave the backslash out")
 DUPLICATE: Final = Refusal("behind `>&` or `<&`, where bash would evaluate it", "for a file write > {} 2>&1")

@@ -65,7 +65,7 @@ def _word_role(spot: Spot, chain: list[Node], child: Node) -> Place | Refusal:
         return UNSURE
     role = _ROLES.get(chain[-1].type)
     place = role(spot, chain, child) if role else UNSURE
-    if isinstance(place, Refusal):
+    if isinstance(place, Refusal) or place is Place.QUOTED:
         return place
     if refusal := _glued(spot, chain[-1], child, is_quoted=is_quoted):
         return refusal

@@ -27,6 +27,8 @@ class Place(StrEnum):
 
 
 _QUOTES: Final = re.compile(rb"""\\.|\$?'[^']*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
+_ASIDE: Final = re.compile(rb"\\.|\$\{__flownb_\d+\}", re.DOTALL)
+"""What is escaped, and what stands for values."""
 _STRAY: Final = re.compile(rb"`|\$[\[({]")
 _INDEXED: Final = re.compile(rb"[\w$]\[|\]")
 
@@ -70,7 +72,7 @@ class Notes:
                 parts.append(self.text[place : child.start_byte])
                 place = child.end_byte
         parts.append(self.text[place : node.end_byte])
-        return re.sub(rb"\\.", b"", b"\0".join(parts), flags=re.DOTALL)
+        return _ASIDE.sub(b"", b"\0".join(parts))
 
     def opens_index(self, statement: Node, place: int) -> bool:
         """Return whether an index (`a[`) that began in a statement, outside quotes, is open at a place of the script."""

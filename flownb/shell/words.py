@@ -19,6 +19,7 @@ from flownb.shell.refusal import (
     SHELL_CODE,
     SHELL_INPUT,
     SPECIAL,
+    UNSURE,
     VARIABLE,
     Refusal,
 )
@@ -38,10 +39,10 @@ class Facts:
 
     def refused(self, words: Iterable[str]) -> Refusal | None:
         """Return why a value cannot stand in one command with these words; None where it can."""
-        return NUMBER if any(_BEHIND_NAME.sub("", word) in self.numeric for word in words) else None
+        return NUMBER if any(assigned_name(word) in self.numeric for word in words) else None
 
 
-_BEHIND_NAME: Final = re.compile(r"(?:\[|\+?=).*\Z", re.DOTALL)
+_NAME: Final = re.compile(r"(\w+)(?=\[|\+?=|\Z)")
 _EVALUATED: Final = frozenset(
     {"RANDOM", "SRANDOM", "OPTIND", "HISTCMD", "SECONDS", "BASHPID", "LINENO", "EPOCHSECONDS", "EPOCHREALTIME"}
     | {"PS0", "PS1", "PS2", "PS4", "BASH_ENV", "ENV", "PROMPT_COMMAND"}
@@ -49,7 +50,11 @@ _EVALUATED: Final = frozenset(
 _DECLARATIONS: Final = re.compile(r"\b(?:declare|typeset|local|readonly|export)\b([^;&|\n()]*)")
 _ARRAYS: Final = re.compile(r"\b(\w+)(?:\+?=\(|\[)|\b(?:read|mapfile|readarray)\b([^;&|\n()<>]*)")
 _NO_WORDS: Final = frozenset({"variable_assignment", "herestring_redirect", "heredoc_redirect"})
-_WRAPPERS: Final = frozenset({"command", "builtin", "time", "coproc", "exec", "!"})
+_WRAPPERS: Final = frozenset({"command", "builtin", "time", "coproc", "exec"})
+_RESERVED: Final = frozenset(
+    {"!", "{", "}", "if", "then", "elif", "else", "fi", "for", "while", "until", "do", "done", "case", "esac", "in"}
+    | {"select", "function", "[[", "]]", "(("}
+)
 _SHELLS: Final = frozenset({"bash", "sh", "dash", "ksh", "zsh", "su", "ssh"})
 _REFUSED: Final = {
     "let": Refusal("behind `let`, which evaluates it", "work it out in the expression, as {{ n + 1 }}"),
@@ -66,6 +71,12 @@ _REFUSED: Final = {
 }
 
 
+def assigned_name(word: str) -> str:
+    """Return the name of a variable that a word is, or that it begins with as an assignment does; empty where there is none."""
+    match = _NAME.match(word)
+    return match[1] if match else ""
+
+
 def read_facts(script: str) -> Facts:
     """Return what a script says of its variables.
 
@@ -77,7 +88,7 @@ def read_facts(script: str) -> Facts:
     for match in _DECLARATIONS.finditer(text):
         words = match[1].split()
         letters = {letter for word in words if word[:1] in {"-", "+"} for letter in word}
-        names = {_BEHIND_NAME.sub("", word) for word in words if word[:1] not in {"-", "+"}}
+        names = {assigned_name(word) for word in words if word[:1] not in {"-", "+"}}
         if letters & {"i", "n"}:
             numeric |= names
         if letters & {"a", "A"}:
@@ -113,6 +124,8 @@ class Words:
         self._texts = [plain_word(word) for word in words]
         self._places = {word.id: place for place, word in enumerate(words)}
         self._command = self._found_command()
+        # As the name of a command tree-sitter took it for a word where bash may begin a statement.
+        self._is_unsure = not _RESERVED.isdisjoint(self._texts[self._command : self._command + 1])
         self._facts = facts.refused(self._texts)
         self._shell = next((place for place, text in enumerate(self._texts) if _is_shell(text)), len(words))
 
@@ -132,7 +145,9 @@ class Words:
             start: Where the value begins in the script, in bytes.
         """
         place = self._places[word.id]
-        if _BEHIND_NAME.sub("", self._texts[place]) in _EVALUATED:
+        if self._is_unsure:
+            return UNSURE
+        if assigned_name(self._texts[place]) in _EVALUATED:
             return SPECIAL
         if place <= self._command:
             return self._facts
@@ -166,6 +181,8 @@ class Words:
 
     def refused_input(self) -> Refusal | None:
         """Return why the command cannot be given a value to read; None where it can."""
+        if self._is_unsure:
+            return UNSURE
         return SHELL_INPUT if self.runs_a_shell else self._facts
 
 
