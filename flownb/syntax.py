@@ -175,9 +175,7 @@ def _explained(message: str, offset: int, source: str, *, bare: bool) -> Express
     elif tag and (close := nearest(tag[1], _TAGS)) and close != tag[1]:
         hint = f"did you mean `{close}`?"
     elif "end of comment" in message:
-        hint = (
-            "`{#` begins a comment: where it is meant as text, as in bash's `${#x}`, write `{% raw %}${#x}{% endraw %}`"
-        )
+        hint = "`{#` begins a comment: where it is meant as text write `{% raw %}{#{% endraw %}`"
     return fault(source, offset, message[:1].lower() + message[1:].rstrip("."), hint)
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from flownb.shell.places import Place, Places
+from flownb.shell.places import Places
 from flownb.shell.refusal import Refusal
+from flownb.shell.spot import Place
 from flownb.shell.value import Slot
 
 PREFIX: Final = "__flownb_"
@@ -75,7 +76,8 @@ def make_script(parts: Sequence[str | Slot], refuse: Callable[[Misplaced], Excep
         parts: The stretches of the script's text, and the slots between them.
         refuse: Makes the error that is raised for a value that cannot stand where it does.
     """
-    texts, variables = [], []
+    texts: list[str] = []
+    variables: list[Variable] = []
     places = iter(_places(parts))
     for part in parts:
         if isinstance(part, str):
@@ -106,7 +108,9 @@ def _slots(parts: Sequence[str | Slot]) -> list[Slot]:
 
 def _places(parts: Sequence[str | Slot]) -> list[Place | Refusal]:
     """Return how each value stands at its place: the script is read with a `${…}` for each, as bash reads it in the end."""
-    pieces, spans, size = [], [], 0
+    pieces: list[bytes] = []
+    spans: list[tuple[int, int]] = []
+    size = 0
     for part in parts:
         piece = part.encode("utf-8", "replace") if isinstance(part, str) else f"${{{PREFIX}{len(spans) + 1}}}".encode()
         if isinstance(part, Slot):
