@@ -128,7 +128,7 @@ class Code(StrEnum):
     EXPRESSION_BRACES = "expression-braces"
     """An expression is written with `{{ }}` around it."""
     QUOTED_INSERTION = "quoted-insertion"
-    """`{{ … }}` stands inside quotes where its value is quoted already."""
+    """`{{ … }}` stands where its value could not mean itself: inside quotes, or where bash would evaluate it."""
     RAW = "raw"
     """`| raw` switches the quoting off."""
     PYTHON_SYNTAX = "python-syntax"

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from types import BuiltinMethodType
-from typing import Final
+from typing import Final, TypeVar
 
 from jinja2 import TemplateError, nodes
 from jinja2.exceptions import SecurityError
@@ -15,11 +15,12 @@ from jinja2.utils import missing
 
 from flownb.errors import ExpressionError, FlowError
 from flownb.filters import to_text
-from flownb.insertions import problems
+from flownb.insertions import insertion_at, place_problem, problems
 from flownb.limits import BUDGET, DEFAULT_LIMITS, Budget, LimitError, Limits
 from flownb.programs import Compiled, insertions, rewrite
 from flownb.quotes import Target
 from flownb.sandbox import MissingError, present
+from flownb.shell.script import Misplaced, Script, make_script
 from flownb.syntax import ExpressionSyntaxError, Name, check, names, nearest, normalized, parse, shallow
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "ExpressionSyntaxError",
     "Limits",
     "Name",
+    "Script",
     "Target",
     "check_quotes",
     "evaluate",
@@ -36,10 +38,13 @@ __all__ = [
     "is_template",
     "render",
     "render_apart",
+    "render_script",
+    "shown_insertion",
     "template_names",
     "uses_raw",
 ]
 
+T = TypeVar("T")
 RESERVED_NAMES: Final[frozenset[str]] = frozenset(
     {
         *("inputs", "secrets", "env", "run", "nodes", "error", "item", "index", "round", "previous", "loop"),
@@ -67,36 +72,37 @@ def expression_names(source: str) -> tuple[Name, ...]:
 
 
 @lru_cache(maxsize=_CACHED)
-def template_names(source: str, _target: Target = Target.TEXT) -> tuple[Name, ...]:
+def template_names(source: str, target: Target = Target.TEXT) -> tuple[Name, ...]:
     """Return the names that a template reads and does not set itself, in the order of the text.
 
     Args:
         source: The template.
-        _target: Where its values go; names do not depend on it.
+        target: Where its values go: a bash body has no comments.
 
     Raises:
         ExpressionSyntaxError: It cannot be read.
     """
-    return _names(normalized(source), bare=False) if is_template(source) else ()
+    comments = target is not Target.SHELL
+    return _names(normalized(source), bare=False, comments=comments) if is_template(source, target) else ()
 
 
-def _names(source: str, *, bare: bool) -> tuple[Name, ...]:
+def _names(source: str, *, bare: bool, comments: bool = True) -> tuple[Name, ...]:
     with shallow():
-        tree = parse(source, bare=bare)
+        tree = parse(source, bare=bare, comments=comments)
         check(tree, source)
         return names(tree, source)
 
 
-def is_template(source: str) -> bool:
-    """Return whether a text holds `{{`, `{%` or `{#`."""
-    return "{{" in source or "{%" in source or "{#" in source
+def is_template(source: str, target: Target = Target.TEXT) -> bool:
+    """Return whether a text holds `{{`, `{%` or `{#`; in a bash body `{#` is text."""
+    return "{{" in source or "{%" in source or ("{#" in source and target is not Target.SHELL)
 
 
-def uses_raw(source: str) -> bool:
+def uses_raw(source: str, target: Target = Target.TEXT) -> bool:
     """Return whether a template puts a value in with `| raw` last, which switches quoting off."""
     try:
         with shallow():
-            tree = parse(normalized(source), bare=False)
+            tree = parse(normalized(source), bare=False, comments=target is not Target.SHELL)
             outputs = (child for output in tree.find_all(nodes.Output) for child in output.nodes)
             return any(raw for child in outputs for _, raw in insertions(child))
     except ExpressionSyntaxError:
@@ -112,12 +118,13 @@ def check_quotes(source: str, target: Target) -> list[ExpressionSyntaxError]:
         source: The template.
         target: Where its values go.
     """
-    if target is Target.TEXT or not is_template(source):
+    if target is Target.TEXT or not is_template(source, target):
         return []
     plain = normalized(source)
     try:
         with shallow():
-            return list(problems(parse(plain, bare=False), plain, target))
+            tree = parse(plain, bare=False, comments=target is not Target.SHELL)
+            return list(problems(tree, plain, target))
     except ExpressionSyntaxError:
         return []
 
@@ -140,7 +147,7 @@ def _compiled(source: str, target: Target, *, bare: bool) -> Compiled:
     """
     try:
         with shallow():
-            tree = parse(source, bare=bare)
+            tree = parse(source, bare=bare, comments=target is not Target.SHELL)
             check(tree, source)
             for problem in problems(tree, source, target):
                 raise problem
@@ -230,12 +237,50 @@ async def _apart(source: str, work: Callable[..., object]) -> object:
     return await asyncio.to_thread(work)
 
 
-def _run(compiled: Compiled, source: str, values: Mapping[str, object], limits: Limits) -> object:
-    budget = Budget(limits)
-    token = BUDGET.set(budget)
+def render_script(source: str, values: Mapping[str, object], limits: Limits = DEFAULT_LIMITS) -> Script:
+    """Return what a bash body comes to: a text without values, and the variables that hold them. Safe to call from any thread.
+
+    Args:
+        source: The body.
+        values: Name → value, looked up only for the names that are used.
+        limits: What it may take.
+
+    Raises:
+        ExpressionError: It cannot be read or worked out, or a value stands where it cannot mean itself.
+    """
+    if not is_template(source, Target.SHELL):
+        return Script(source)
+    plain = normalized(source)
+
+    def refuse(misplaced: Misplaced) -> ExpressionError:
+        return _unreadable(source, place_problem(misplaced, plain))
+
     try:
+        compiled = _template(source, Target.SHELL)
+    except ExpressionSyntaxError as error:
+        raise _unreadable(source, error) from error
+    parts = _within(limits, source, values, lambda: compiled.parts(values))
+    return make_script(parts, refuse)
+
+
+def shown_insertion(source: str, offset: int) -> str:
+    """Return the `{{ … }}` of a template at an offset, in one line."""
+    return insertion_at(normalized(source), offset)[1]
+
+
+def _run(compiled: Compiled, source: str, values: Mapping[str, object], limits: Limits) -> object:
+    def run() -> object:
         value = compiled.run(values)
-        return _settled(budget, value) if compiled.lone else value
+        return _settled(BUDGET.get(), value) if compiled.lone else value
+
+    return _within(limits, source, values, run)
+
+
+def _within(limits: Limits, source: str, values: Mapping[str, object], work: Callable[[], T]) -> T:
+    """Return what some work comes to within the limits; what goes wrong in it is told in plain words."""
+    token = BUDGET.set(Budget(limits))
+    try:
+        return work()
     except FlowError:
         raise
     except MissingError as error:

@@ -136,23 +136,33 @@ def to_text(value: object) -> str:
     return str(value)
 
 
-def to_word(value: object) -> str:
-    """Return a value as one word of a bash script, so that bash reads exactly its text.
+def to_argument(value: object) -> str:
+    """Return a value as the text that a bash script gets of it.
 
-    The text of a list, an object, true, false and null is JSON; of a whole number its digits, unquoted, as in `{1..3}`.
+    The text of a list, an object, true, false and null is JSON.
 
     Raises:
-        ValueError: It holds a NUL, which bash cannot hold.
+        ValueError: It holds what bash cannot hold.
     """
-    if type(value) is int:
-        return str(value)
     flat = value is not None and not isinstance(value, bool | Mapping | list | tuple | AbstractSet | range)
     text = to_text(value) if flat else to_json(value)
     if "\0" in text:
         raise ValueError("bash cannot take a text that holds a NUL character")
+    if not text.isascii() and any("\ud800" <= sign < "\udc80" or "\udcff" < sign <= "\udfff" for sign in text):
+        raise ValueError("bash cannot take a text that holds half a character (a lone surrogate)")
+    return text
+
+
+def to_word(value: object) -> str:
+    """Return a value as one word of a shell's text, so that the shell reads exactly its text.
+
+    Raises:
+        ValueError: It holds what bash cannot hold.
+    """
+    text = to_argument(value)
     quoted = shlex.quote(text)
-    if quoted == text and (text.isdecimal() or "=" in text):
-        return f"'{text}'"  # `{{ x }}>file` must not name a file descriptor, nor `{{ x }} cmd` set a variable.
+    if quoted == text and type(value) is not int and (text.isdecimal() or "=" in text):
+        return f"'{text}'"  # `2>file` must not name a file descriptor, nor `a=b cmd` set a variable.
     return quoted
 
 

@@ -1,14 +1,21 @@
-"""Where a template puts values in: what the quotes of its own text there would do to their quoting."""
+"""Where a template puts values in: what its own text there would do to them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from jinja2 import nodes
 
 from flownb.programs import insertions
-from flownb.quotes import JsonScanner, Scanner, ShellScanner, Target
+from flownb.quotes import JsonScanner, Target
+from flownb.shell.script import Misplaced, check_script
+from flownb.shell.value import Slot
 from flownb.syntax import ExpressionSyntaxError, fault
+
+_MOST_WAYS: Final = 8
+"""The most ways through the statements of a bash body that are looked at before it runs; each run looks at its own."""
+_REFUSED: Final = ((nodes.CallBlock, "{% call %}"), (nodes.FilterBlock, "{% filter %}"))
 
 
 def problems(tree: nodes.Template, source: str, target: Target) -> Iterator[ExpressionSyntaxError]:
@@ -19,20 +26,129 @@ def problems(tree: nodes.Template, source: str, target: Target) -> Iterator[Expr
         source: The text, normalized.
         target: Where the values go.
     """
-    if target is not Target.TEXT:
-        scanner: Scanner = ShellScanner() if target is Target.SHELL else JsonScanner()
-        walker = _Places(source, target, scanner)
+    if target is Target.TEXT:
+        return
+    words = "a bash script" if target is Target.SHELL else "JSON or YAML"
+    refused = list(_refused(tree, source, words))
+    yield from refused
+    if target is Target.JSON:
+        walker = _JsonPlaces(source)
         walker.walk(tree.body)
         yield from walker.errors
+    elif not refused:
+        yield from _shell_problems(tree, source)
 
 
-class _Places:
-    """Walks a template's outputs in order, with a scanner of the text between them."""
+def _refused(tree: nodes.Template, source: str, words: str) -> Iterator[ExpressionSyntaxError]:
+    """Yield the statements that make text of values before it is seen where they go."""
+    hint = "make the text with {% set %}…{% endset %} and put that in"
+    for node in _statements(tree.body):
+        what = next((what for kind, what in _REFUSED if isinstance(node, kind)), "")
+        if isinstance(node, nodes.For) and node.recursive:
+            what = "a recursive {% for %}"
+        if what:
+            yield fault(source, node.lineno, f"{what} cannot be quoted for {words}", hint)
 
-    def __init__(self, source: str, target: Target, scanner: Scanner) -> None:
-        self.source, self.target, self.scanner = source, target, scanner
+
+def _statements(body: Iterable[nodes.Node]) -> Iterator[nodes.Node]:
+    """Yield the statements that put text where they stand; macros and `{% set %}` make values."""
+    for node in body:
+        yield node
+        if isinstance(node, nodes.If | nodes.For | nodes.With):
+            for inner in _bodies(node):
+                yield from _statements(inner)
+
+
+def _bodies(node: nodes.If | nodes.For | nodes.With) -> list[list[nodes.Node]]:
+    """Return what may stand in a statement's place."""
+    match node:
+        case nodes.If():
+            return [node.body, *(branch.body for branch in node.elif_), node.else_]
+        case nodes.For():
+            return [node.body, node.else_]
+        case _:
+            return [node.body]
+
+
+def place_problem(misplaced: Misplaced, source: str) -> ExpressionSyntaxError:
+    """Return the error about a value that cannot stand where it does.
+
+    Args:
+        misplaced: The value and its place.
+        source: The template, normalized.
+    """
+    offset, text = insertion_at(source, misplaced.offset)
+    hint = misplaced.refusal.hint.replace("{}", text)
+    return fault(source, offset, f"a value stands {misplaced.refusal.where}", hint)
+
+
+def insertion_at(source: str, offset: int) -> tuple[int, str]:
+    """Return where a `{{ … }}` begins, and its text in one line.
+
+    Args:
+        source: The template, normalized.
+        offset: A place inside it.
+    """
+    opening = source.rfind("{{", 0, offset + 1)
+    opening = opening if opening >= 0 else offset
+    end = source.find("}}", opening)
+    return opening, " ".join(source[opening : end + 2].split()) if end >= 0 else "{{ … }}"
+
+
+def _shell_problems(tree: nodes.Template, source: str) -> Iterator[ExpressionSyntaxError]:
+    """Yield what is wrong in a bash body, on ways through it that go at least once into the first branches of each statement."""
+    ways = max(
+        (len(_bodies(node)) for node in _statements(tree.body) if isinstance(node, nodes.If | nodes.For)), default=1
+    )
+    found: dict[int, Misplaced] = {}
+    for way in range(min(ways, _MOST_WAYS)):
+        for misplaced in check_script(list(_parts(tree.body, way, times=2))):
+            found.setdefault(misplaced.offset, misplaced)
+    for offset in sorted(found):
+        yield place_problem(found[offset], source)
+
+
+def _parts(body: Iterable[nodes.Node], way: int, times: int) -> Iterator[str | Slot]:
+    """Yield a script's text with slots for its values, as it is on one way through the template's statements.
+
+    Args:
+        body: The statements.
+        way: Which branch is taken, or the last where there are not so many; of a loop 0 is its body.
+        times: How often a loop's body stands there; one inside another stands once.
+    """
+    for node in body:
+        match node:
+            case nodes.Output():
+                for child in node.nodes:
+                    yield _part(child)
+            case nodes.If() | nodes.With():
+                bodies = _bodies(node)
+                yield from _parts(bodies[min(way, len(bodies) - 1)], way, times)
+            case nodes.For():
+                inner = node.else_ if way == 1 else node.body
+                for _ in range(1 if way == 1 else times):
+                    yield from _parts(inner, way, 1)
+            case _:
+                pass
+
+
+def _part(node: nodes.Expr) -> str | Slot:
+    if isinstance(node, nodes.TemplateData):
+        return node.data
+    is_raw = all(is_raw for _, is_raw in insertions(node))
+    return _ANY if is_raw else Slot(node.lineno)
+
+
+_ANY: Final = "x"
+"""Stands for a value with `| raw`, which may be anything: what it makes of the text is seen when it runs."""
+
+
+class _JsonPlaces:
+    """Walks the outputs of a JSON or YAML template in order, with a scanner of the text between them."""
+
+    def __init__(self, source: str) -> None:
+        self.source, self.scanner = source, JsonScanner()
         self.errors: list[ExpressionSyntaxError] = []
-        self._last: nodes.Node | None = None
 
     def walk(self, body: Iterable[nodes.Node]) -> None:
         """Visit the statements of a template or of a block."""
@@ -41,25 +157,12 @@ class _Places:
                 case nodes.Output():
                     for child in node.nodes:
                         self._output(child)
-                case nodes.If():
-                    self._branches(node, [node.body, *(branch.body for branch in node.elif_), node.else_])
-                case nodes.For():
-                    if node.recursive:
-                        self._refuse(node, "a recursive {% for %}")
-                    self._branches(node, [node.body, [], node.else_])
+                case nodes.If() | nodes.For():
+                    self._branches(node, [*_bodies(node), *([[]] if isinstance(node, nodes.For) else [])])
                 case nodes.With():
                     self.walk(node.body)
-                case nodes.CallBlock():
-                    self._refuse(node, "{% call %}")
-                case nodes.FilterBlock():
-                    self._refuse(node, "{% filter %}")
                 case _:
-                    pass  # Macros and `{% set %}` make values; they put nothing into the text here.
-
-    def _refuse(self, node: nodes.Node, what: str) -> None:
-        words = "a bash script" if self.target is Target.SHELL else "JSON or YAML"
-        hint = "make the text with {% set %}…{% endset %} and put that in"
-        self.errors.append(fault(self.source, node.lineno, f"{what} cannot be quoted for {words}", hint))
+                    pass
 
     def _branches(self, node: nodes.Node, bodies: Iterable[list[nodes.Node]]) -> None:
         """Visit ways that the text may take: all must come out of the quotes that they go into."""
@@ -79,31 +182,9 @@ class _Places:
     def _output(self, node: nodes.Expr) -> None:
         if isinstance(node, nodes.TemplateData):
             self.scanner.feed(node.data)
-            if self.scanner.late and self._last is not None:
-                self._misplaced(self._last, self.scanner.late)
-                self.scanner.late = ""
             return
-        raw = all(is_raw for _, is_raw in insertions(node))
-        problem = self.scanner.insert(raw=raw)
+        problem = self.scanner.insert(raw=all(is_raw for _, is_raw in insertions(node)))
         if problem:
-            self._misplaced(node, problem)
-        self._last = node
-
-    def _misplaced(self, node: nodes.Node, where: str) -> None:
-        opening = self.source.rfind("{{", 0, node.lineno + 1)
-        offset = opening if opening >= 0 else node.lineno
-        end = self.source.find("}}", offset)
-        text = " ".join(self.source[offset : end + 2].split()) if end >= 0 else "{{ … }}"
-        if self.target is Target.JSON:
+            offset, text = insertion_at(self.source, node.lineno)
             hint = f"write {text} without quotes: it becomes JSON, with its own; join texts as {{{{ 'a ' ~ b }}}}"
-        elif where == "in a comment":
-            hint = "comment it out with {# … #}"
-        elif "arithmetic" in where or "index" in where:
-            hint = "work it out in the expression, as {{ n + 1 }}, or put it into a variable before"
-        elif "here-document" in where:
-            hint = f"put it into a variable before, as value={text}, or print it with printf '%s\\n' {text}"
-        elif "quotes" in where:
-            hint = f'write {text} without quotes, as "…"{text}"…": flownb quotes it'
-        else:
-            hint = f"put it into a variable before, as value={text}"
-        self.errors.append(fault(self.source, offset, f"a value stands {where}", hint))
+            self.errors.append(fault(self.source, offset, f"a value stands {problem}", hint))

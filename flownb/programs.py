@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 from jinja2 import nodes
 from jinja2.environment import Template
@@ -11,10 +11,11 @@ from jinja2.environment import Template
 from flownb.limits import BUDGET
 from flownb.quotes import Target
 from flownb.sandbox import SandboxContext, sandbox
+from flownb.shell.value import Slot
 
 _PUT: Final = {Target.TEXT: "flownb text", Target.SHELL: "flownb shell", Target.JSON: "flownb json"}
 """Target → the filter through which a value is put in; no template can write a name with a space."""
-_ABSENT: Final = {"flownb shell": "''", "flownb json": "null"}
+_ABSENT: Final = {"flownb json": "null"}
 """What stands for an `if` without `else` whose condition is false."""
 
 
@@ -41,20 +42,30 @@ class Compiled:
         Args:
             values: Name → value, looked up one by one.
         """
-        context = SandboxContext(sandbox(), values, None, {})  # type: ignore[arg-type]  # Jinja only reads it as a mapping.
-        chunks = self._root(context)
         if self.lone:
-            return next(chunks)
-        budget, texts, size = BUDGET.get(), [], 0
-        for chunk in chunks:
-            texts.append(chunk)
-            size += len(chunk)
+            return next(self._chunks(values))
+        text = "".join(self.parts(values))  # type: ignore[arg-type]  # Only a bash body has slots.
+        if not text.isascii():
+            BUDGET.get().spend(len(text.encode("utf-8", "surrogatepass")))
+        return text
+
+    def parts(self, values: Mapping[str, object]) -> list[str | Slot]:
+        """Return the stretches of the template's text, and of a bash body the slots between them.
+
+        Args:
+            values: Name → value, looked up one by one.
+        """
+        budget, made, size = BUDGET.get(), [], 0
+        for chunk in self._chunks(values):
+            made.append(chunk)
+            size += chunk.size if isinstance(chunk, Slot) else len(chunk)
             if size > budget.limits.size:
                 budget.spend(size)
-        text = "".join(texts)
-        if not text.isascii():
-            budget.spend(len(text.encode("utf-8", "surrogatepass")))
-        return text
+        return made
+
+    def _chunks(self, values: Mapping[str, object]) -> Iterator[Any]:  # Any: what a lone expression comes to.
+        context = SandboxContext(sandbox(), values, None, {})  # type: ignore[arg-type]  # Jinja only reads it as a mapping.
+        return self._root(context)
 
 
 def rewrite(tree: nodes.Template, target: Target, *, lone: bool) -> nodes.Template:
@@ -83,15 +94,25 @@ def insertions(node: nodes.Expr) -> Iterator[tuple[nodes.Expr, bool]]:
         yield node, isinstance(node, nodes.Filter) and node.name == "raw"
 
 
-def _put(node: nodes.Expr, filter_name: str) -> nodes.Expr:
+def _slot(node: nodes.Expr, offset: int, *, quote: bool = False) -> nodes.Filter:
+    arguments: list[nodes.Expr] = [nodes.Const(offset), nodes.Const(quote)]
+    return nodes.Filter(node, _PUT[Target.SHELL], arguments, [], None, None, lineno=node.lineno)
+
+
+def _put(node: nodes.Expr, filter_name: str, offset: int) -> nodes.Expr:
+    is_shell = filter_name == _PUT[Target.SHELL]
     if isinstance(node, nodes.CondExpr):
-        node.expr1 = _put(node.expr1, filter_name)
-        node.expr2 = nodes.Const(_ABSENT.get(filter_name, "")) if node.expr2 is None else _put(node.expr2, filter_name)
+        absent = _ABSENT.get(filter_name, "")
+        expr2 = nodes.Const(absent, lineno=node.lineno) if node.expr2 is None else node.expr2
+        node.expr1 = _put(node.expr1, filter_name, offset)
+        node.expr2 = expr2 if node.expr2 is None and not is_shell else _put(expr2, filter_name, offset)
         return node
     if isinstance(node, nodes.Filter):
-        ready = {"raw": "flownb raw", ("tojson", "flownb json"): "flownb raw", ("quote", "flownb shell"): "flownb raw"}
-        return _through(ready.get(node.name) or ready.get((node.name, filter_name)) or filter_name, node)
-    return _through(filter_name, node)
+        if node.name == "raw" or (node.name, filter_name) == ("tojson", "flownb json"):
+            return _through("flownb raw", node)
+        if is_shell and node.name == "quote" and node.node is not None:
+            return _slot(node.node, offset, quote=True)
+    return _slot(node, offset) if is_shell else _through(filter_name, node)
 
 
 def _rewrite(node: nodes.Node, put: str | None) -> None:
@@ -110,7 +131,10 @@ def _rewrite(node: nodes.Node, put: str | None) -> None:
         _rewrite(child, inner)
     match node:
         case nodes.Output() if put is not None:
-            node.nodes = [child if isinstance(child, nodes.TemplateData) else _put(child, put) for child in node.nodes]
+            node.nodes = [
+                child if isinstance(child, nodes.TemplateData) else _put(child, put, child.lineno)
+                for child in node.nodes
+            ]
         case nodes.For(iter=nodes.Expr() as items):
             node.iter = _through("flownb each", items)
         case nodes.List() | nodes.Tuple() if getattr(node, "ctx", "load") == "load":

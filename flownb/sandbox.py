@@ -17,11 +17,14 @@ from jinja2.runtime import Context, LoopContext, Macro, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from jinja2.utils import missing
 
-from flownb.filters import filters, to_json, to_text, to_word
+from flownb.filters import filters, to_json, to_text
 from flownb.limits import BUDGET, MAX_WIDTH, LimitError, check_call, counted_range, operate
+from flownb.shell.value import to_slot
 
 CALLABLES: Final = ("range", "dict", "cycler", "joiner", "namespace", "now", "uuid")
 """What a template may call without anybody defining it."""
+_NO_COMMENT: Final = "\uffff{\uffff#"
+"""What begins a comment where there are none: no text holds these characters, which Unicode leaves to programs."""
 _MUTATING: Final = frozenset({"intersection_update", "move_to_end", "subtract"})
 
 
@@ -151,13 +154,24 @@ class Sandbox(ImmutableSandboxedEnvironment):
     context_class = SandboxContext
     intercepted_binops: ClassVar[frozenset[str]] = frozenset({"+", "-", "*", "/", "//", "**", "%"})  # type: ignore[misc]
 
-    def __init__(self) -> None:
-        """Make the environment; takes about a millisecond."""
-        super().__init__(undefined=Missing, optimized=False, keep_trailing_newline=True, cache_size=0)
+    def __init__(self, *, comments: bool = True) -> None:
+        """Make the environment; takes about a millisecond.
+
+        Args:
+            comments: Whether `{#` begins a comment; in a bash body it is text, as in `${#x}`.
+        """
+        opening = "{#" if comments else _NO_COMMENT
+        super().__init__(
+            undefined=Missing,
+            optimized=False,
+            keep_trailing_newline=True,
+            cache_size=0,
+            comment_start_string=opening,
+        )
         self.filters = {
             **filters(),
             "flownb text": _putting(to_text),
-            "flownb shell": _putting(to_word),
+            "flownb shell": lambda value, offset, quote: to_slot(present(value), offset, quote=quote),
             "flownb json": _putting(to_json),
             "flownb raw": _putting(to_text),
             "flownb each": _each,
@@ -261,6 +275,10 @@ def _with_offsets(sandbox: Sandbox, source: str, state: str | None) -> Iterator[
 
 
 @cache
-def sandbox() -> Sandbox:
-    """Return the one environment, made on first use."""
-    return Sandbox()
+def sandbox(*, comments: bool = True) -> Sandbox:
+    """Return the one environment, made on first use.
+
+    Args:
+        comments: Whether `{#` begins a comment.
+    """
+    return Sandbox(comments=comments)

@@ -123,17 +123,18 @@ def shallow() -> Iterator[None]:
         raise ExpressionSyntaxError("it is nested too deeply") from None
 
 
-def parse(source: str, *, bare: bool) -> nodes.Template:
+def parse(source: str, *, bare: bool, comments: bool = True) -> nodes.Template:
     """Return the tree of a normalized text; nodes carry their offset in the text as `lineno`.
 
     Args:
         source: The text.
         bare: Whether it is a bare expression: the tree is then an output of that one expression.
+        comments: Whether `{#` begins a comment.
 
     Raises:
         ExpressionSyntaxError: It cannot be read.
     """
-    environment = sandbox()
+    environment = sandbox(comments=comments)
     try:
         parser = _Parser(environment, source, state="variable" if bare else None)
         if not bare:
@@ -187,9 +188,7 @@ def _explained(message: str, offset: int, source: str, *, bare: bool) -> Express
     elif tag and (close := nearest(tag[1], _TAGS)) and close != tag[1]:
         hint = f"did you mean `{close}`?"
     elif "end of comment" in message:
-        hint = (
-            "`{#` begins a comment: where it is meant as text, as in bash's `${#x}`, write `{% raw %}${#x}{% endraw %}`"
-        )
+        hint = "`{#` begins a comment: where it is meant as text write `{% raw %}{#{% endraw %}`"
     return fault(source, offset, message[:1].lower() + message[1:].rstrip("."), hint)
 
 

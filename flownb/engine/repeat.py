@@ -50,7 +50,7 @@ async def each(repeat: Foreach, run_one: RunOne, body: BodyRun, node: Node, key:
             item_key = f"{key}[{index}]"
             names = {repeat.as_name: items[index], "item": items[index], "index": index}
             place = frame.inside(names, prefix=f"{item_key}/", scope=node.id)
-            if engine.is_done(item_key) and holds(engine, node, item_key, place):
+            if engine.is_done(item_key) and await holds(engine, node, item_key, place):
                 continue
             try:
                 await pace.wait()
@@ -157,7 +157,7 @@ async def rounds(repeat: Loop, run_one: RunOne, body: BodyRun, node: Node, key: 
 
 
 async def _round(repeat: Loop, run_one: RunOne, body: BodyRun, node: Node, key: str, place: Frame) -> list[Failure]:
-    if body.engine.is_done(key) and holds(body.engine, node, key, place):
+    if body.engine.is_done(key) and await holds(body.engine, node, key, place):
         return []
     if place.names["round"] and repeat.every:
         await body.pause(repeat.every)

@@ -106,12 +106,12 @@ class Reader:
     def template(self, key: str, value: Value, target: Target = Target.TEXT) -> list[Use]:
         """Return the names of a template."""
         text = value.data if isinstance(value.data, str) else ""
-        if not is_template(text):
+        if not is_template(text, target):
             return []
         uses = self._names(key, value, lambda: template_names(text, target))
         if uses is None:
             return []
-        if target is not Target.TEXT and "raw" in text and uses_raw(text):
+        if target is not Target.TEXT and "raw" in text and uses_raw(text, target):
             line, column = _place_of_raw(text)
             what = "`| raw` switches the quoting off: what the value holds becomes part of the text as it is"
             hint = "leave it out, unless the value comes from you alone"

@@ -62,14 +62,16 @@ class Output:
         return self._change(text) if self._change else text
 
 
-def start(arguments: Sequence[str], folder: Path, environment: Mapping[str, str], file: int) -> subprocess.Popen[bytes]:
+def start(
+    arguments: Sequence[str], folder: Path, environment: Mapping[str, str], *files: int
+) -> subprocess.Popen[bytes]:
     """Start a process in a session of its own, with an empty standard input.
 
     Args:
         arguments: The program, found on the environment's PATH, and its arguments.
         folder: Where it runs.
         environment: All of its variables.
-        file: An open file that it shares, under the same number.
+        files: Open files that it shares, under the same numbers.
     """
     return subprocess.Popen(
         arguments,
@@ -79,7 +81,7 @@ def start(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
         stderr=subprocess.PIPE,
         cwd=folder,
         env=environment,
-        pass_fds=(file,),
+        pass_fds=files,
         start_new_session=True,
     )
 

@@ -6,18 +6,19 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Final, cast
 
 from flownb.errors import CommandError, NodeError
-from flownb.expressions import Target, render
+from flownb.expressions import Script, render, render_script, shown_insertion
 from flownb.model.nodes import Leaf, ShellNode, ShellOutput
 from flownb.runtimes.base import Scope
 from flownb.runtimes.jsontext import JsonTextError, load_json
 from flownb.runtimes.output import redacted
 from flownb.runtimes.process import Output, finish, start
+from flownb.shell.script import without_variables
 
 KILL_AFTER: Final = 2.0
 """Seconds from SIGTERM to SIGKILL."""
@@ -30,8 +31,10 @@ class ShellRuntime:
     """Runs `bash` nodes.
 
     A script's standard input is empty. When bash has ended, whatever it left running in its process group is ended
-    too: a finished node leaves nothing behind (a script that wants that starts it with `setsid`). The script reaches
-    bash through memory: it may be of any size, and neither it nor the values in it show in the list of processes.
+    too: a finished node leaves nothing behind (a script that wants that starts it with `setsid`). The script and the
+    values in it reach bash through memory, each through a file of its own that has no name: they may be of any size, and
+    neither shows in the list of processes. A value is a variable that is not exported: no command that the script starts
+    inherits it, nor the open file, which is closed before the first line runs.
     """
 
     def __init__(self, kill_after: float = KILL_AFTER) -> None:
@@ -52,16 +55,19 @@ class ShellRuntime:
             NodeError: It could not be started, or did not print what `output` says.
         """
         shell = cast("ShellNode", node)  # The registry hands over no other kind.
-        script = str(render(shell.body, scope.values, Target.SHELL))
+        script = render_script(shell.body, scope.values)
         environment = {name: str(render(text, scope.values)) for name, text in shell.env.items()}
         folder = _folder(shell, scope)
         show = redacted(scope)
-        with _script_file(script) as file:
+        with ExitStack() as files:
+            values = [files.enter_context(_file(_values(script)))] if script.variables else []
+            prelude = _prelude(script, *values) if values else ""
+            file = files.enter_context(_file((prelude + script.text).encode("utf-8", "surrogateescape")))
             path = f"/dev/fd/{file}"
-            stdout, stderr = Output("stdout", show), Output("stderr", show, _naming(path, shell, script))
+            stdout, stderr = Output("stdout", show), Output("stderr", show, _naming(path, shell, script, prelude))
             arguments = ("bash", "-euo", "pipefail", path)
             try:
-                process = start(arguments, folder, {**scope.environment, **environment}, file)
+                process = start(arguments, folder, {**scope.environment, **environment}, file, *values)
             except FileNotFoundError as error:
                 raise NodeError("bash was not found", "install bash, or put its folder on PATH") from error
         code = await finish(process, stdout, stderr, self._kill_after)
@@ -80,9 +86,8 @@ def _folder(node: ShellNode, scope: Scope) -> Path:
 
 
 @contextmanager
-def _script_file(script: str) -> Iterator[int]:
-    """Yield the number of an open file that holds the script and has no name: it ends with those that have it open."""
-    data = script.encode("utf-8", "surrogateescape")
+def _file(data: bytes) -> Iterator[int]:
+    """Yield the number of an open file that holds data and has no name: it ends with those that have it open."""
     with os.fdopen(os.memfd_create("flownb"), "wb") if hasattr(os, "memfd_create") else TemporaryFile() as file:
         file.write(data)
         file.flush()
@@ -90,17 +95,51 @@ def _script_file(script: str) -> Iterator[int]:
         yield file.fileno()
 
 
-def _naming(path: str, node: ShellNode, script: str) -> Callable[[str], str]:
-    """Return what puts the person's own place where bash names the script's file and line: `In[7]:12: …`."""
+def _values(script: Script) -> bytes:
+    """Return what a script's variables hold, a NUL behind each text."""
+    texts = [f"{item}\0" for variable in script.variables for item in variable.items]
+    return "".join(texts).encode("utf-8", "surrogateescape")
+
+
+def _prelude(script: Script, values: int) -> str:
+    """Return what gives a script its variables.
+
+    It stands in the script's first line, so that lines keep their numbers. Arrays, which is what `mapfile` makes, are never
+    exported, not by `set -a` either. What `set -x` in the environment would print of it is dropped.
+
+    Args:
+        script: The script.
+        values: The number of the open file that holds the values.
+    """
+    readers = [
+        f'mapfile -d "" -t -n {len(variable.items)} -u {values} {variable.name}'
+        if variable.items
+        else f"{variable.name}=()"
+        for variable in script.variables
+    ]
+    failed = "{ echo 'flownb needs bash 4.4 or later' >&2; exit 2; }"
+    return f"{{ {' && '.join(readers)} && exec {values}<&-; }} 2>/dev/null || {failed}; "
+
+
+def _naming(path: str, node: ShellNode, script: Script, prelude: str) -> Callable[[str], str]:
+    """Return what puts the person's own words where bash names the script's file and line, or flownb's variables: `In[7]:12: …`."""
     place = node.spans.get("body", node.span)
-    known = script.count("\n") == node.body.count("\n")  # Else a template made lines, and bash counts those.
+    known = script.text.count("\n") == node.body.count("\n")  # Else a template made lines, and bash counts those.
     pattern = re.compile(rf"^{re.escape(path)}: line (\d+):", re.MULTILINE)
 
     def own_place(match: re.Match[str]) -> str:
         line = int(match[1])
         return f"{place.source}:{place.line + line - 1}:" if known else f"{place.source}: line {line} of the script:"
 
-    return lambda text: pattern.sub(own_place, text) if path in text else text
+    def shown(number: int) -> str:
+        offset = script.variables[number - 1].offset if number <= len(script.variables) else 0
+        return shown_insertion(node.body, offset)
+
+    def own_words(text: str) -> str:
+        text = pattern.sub(own_place, text) if path in text else text
+        return without_variables(text.replace(prelude, "") if prelude else text, shown)
+
+    return own_words
 
 
 def _failure(code: int, last_line: str) -> CommandError:

@@ -184,10 +184,16 @@ def test_an_empty_expression_is_refused_before_anything_runs() -> None:
     assert codes("## A\n\n```expr\n\n```\n") == [Code.MISSING_BODY]
 
 
-def test_bashs_length_is_read_as_a_comment_and_the_hint_says_what_to_write() -> None:
-    problems = diagnose("## A\n\n```bash\necho ${#x}\n```\n")[1]
+def test_a_bash_body_has_no_comments_and_any_other_text_has() -> None:
+    assert diagnose("## A\n\n```bash\nx=a; echo ${#x} {{ run.id }} ${#x\n```\n")[1] == []
+    problems = diagnose("## A\n\n```text\n${#x}\n```\n")[1]
     assert [problem.code for problem in problems] == [Code.EXPRESSION]
     assert "{% raw %}" in problems[0].hint
+
+
+def test_raw_in_a_bash_body_is_a_warning() -> None:
+    found = codes("## A\n\n```bash\nx=a; echo ${#x} $(({{ run.id | raw }}))\n```\n")
+    assert found == [Code.RAW]
 
 
 @pytest.mark.parametrize("text", ["## A\n\n```text\nx\n```\n", "## A\n\n```python\n1/\n```\n"])

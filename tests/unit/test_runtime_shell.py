@@ -194,9 +194,75 @@ def test_a_missing_bash_is_an_error_that_says_so() -> None:
     assert caught.value.message == "bash was not found"
 
 
-def test_a_value_inside_quotes_is_refused() -> None:
+def test_a_value_inside_single_quotes_is_refused() -> None:
     with pytest.raises(ExpressionError):
-        run_node(ShellRuntime(), node_of(ShellNode, 'echo "{{ v }}"'), scope_of({"v": "$(id)"}))
+        run_node(ShellRuntime(), node_of(ShellNode, "echo '{{ v }}'"), scope_of({"v": "$(id)"}))
+
+
+@pytest.mark.parametrize("prelude", ["", "set -a\n", "export __flownb_1 || true\n"])
+@pytest.mark.parametrize("options", ["", "allexport", "xtrace:allexport"])
+def test_no_command_inherits_a_value(prelude: str, options: str) -> None:
+    body = (
+        prelude
+        + "echo {{ v }} | wc -c; env; tr '\\0' '\\n' < /proc/self/environ; tr '\\0' ' ' < /proc/$$/cmdline; cat /proc/self/fd/[3-9]* || true"
+    )
+    environment = {
+        "PATH": os.environ["PATH"],
+        "__flownb_1": "of the environment",
+        **({"SHELLOPTS": options} if options else {}),
+    }
+    shown: list[Printed] = []
+
+    value = run_node(
+        ShellRuntime(),
+        node_of(ShellNode, body),
+        scope_of({"v": "made-up-secret"}, environment=environment, printed=shown.append),
+    )
+
+    assert str(value).startswith("15\n")
+    assert "PATH=" in str(value)
+    assert "made-up-secret" not in str(value)
+    printed = "".join(str(line.data) for line in shown if line.mime == "stderr")
+    assert "mapfile" not in printed
+    assert ("+ echo made-up-secret" in printed) == ("xtrace" in options)  # What the person asked for.
+
+
+def test_a_value_is_missed_where_another_shell_gets_the_function() -> None:
+    error = error_with("f() { echo {{ v }}; }; export -f f; bash -c f", {"v": "x"})
+
+    assert error.exit_code == 127
+    assert "{{ v }}: parameter not set" in error.message
+
+
+def error_with(body: str, values: dict[str, object]) -> CommandError:
+    with pytest.raises(CommandError) as caught:
+        run_node(ShellRuntime(), node_of(ShellNode, body), scope_of(values))
+    return caught.value
+
+
+def test_lines_keep_their_numbers_and_values_their_names() -> None:
+    body = "echo $LINENO $0 {{ v }} >&2\n\nnope {{ v }}"
+    assert error_with(body, {"v": "a\nb"}).message == "exit code 127: In[7]:14: nope: command not found"
+    assert run_node(ShellRuntime(), node_of(ShellNode, "echo $LINENO; echo {{ v }}"), scope_of({"v": "x"})) == "1\nx"
+    shown: list[Printed] = []
+    with pytest.raises(CommandError):
+        run_node(ShellRuntime(), node_of(ShellNode, "fi; echo {{ v }}"), scope_of({"v": "x"}, printed=shown.append))
+    printed = "".join(str(line.data) for line in shown)
+    assert "In[7]:12: syntax error near unexpected token `fi'" in printed
+    assert "flownb" not in printed
+
+
+def test_values_of_megabytes_and_lists_of_any_length_reach_bash() -> None:
+    big = "y\n€" * (1 << 20)
+    body = (
+        'echo "${#x}" {{ v }} > /dev/null; x={{ v }}; printf %s "${#x}"; f() { echo " $#"; }; f {{ many }} {{ empty }}'
+    )
+    scope = scope_of({"v": big, "many": ["a b"] * 20_000, "empty": []}, environment={**os.environ, "x": ""})
+    assert run_node(ShellRuntime(), node_of(ShellNode, body, env={"LC_ALL": "C.UTF-8"}), scope) == f"{len(big)} 20000"
+
+
+def test_a_script_cannot_read_what_is_typed_also_where_it_has_values() -> None:
+    assert run_node(ShellRuntime(), node_of(ShellNode, "cat; echo {{ v }}"), scope_of({"v": "x"})) == "x"
 
 
 def test_a_process_left_behind_neither_holds_the_node_nor_survives_it() -> None:
