@@ -40,7 +40,9 @@ async def run_node(body: BodyRun, unit: Unit, frame: Frame, *, is_chosen: bool =
     """
     engine, node = body.engine, unit.node
     key = frame.prefix + node.id
-    if await _stands(engine, node, key, frame) and not (is_chosen and engine.state.status_of(key) is NodeStatus.SKIPPED):
+    if await _stands(engine, node, key, frame) and not (
+        is_chosen and engine.state.status_of(key) is NodeStatus.SKIPPED
+    ):
         return []
     try:
         reason = _skip_reason(engine, body, unit, frame, key, is_chosen=is_chosen)

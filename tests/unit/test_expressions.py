@@ -32,7 +32,6 @@ from flownb.expressions import (
     is_template,
     render,
     render_apart,
-
     render_script,
     template_names,
     uses_raw,
