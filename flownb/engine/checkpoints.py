@@ -8,10 +8,11 @@ from datetime import timedelta
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from flownb.engine.names import Frame, body_values, field_values
+from flownb.engine.names import Frame, body_uses, body_values, uses_of
 from flownb.engine.results import Halted, Made
+from flownb.engine.taint import shown, tainted
 from flownb.errors import RejectedError
-from flownb.expressions import evaluate, render
+from flownb.expressions import render
 from flownb.model import events as e
 from flownb.model.decision import Action, Decision, Question, Via
 from flownb.model.nodes import CheckpointNode, DefaultAction, Node, OnReject
@@ -34,11 +35,10 @@ async def ask(body: BodyRun, node: CheckpointNode, key: str, frame: Frame) -> Ma
         RejectedError: It was rejected, and the node says `on_reject: fail`.
     """
     engine = body.engine
-    values = body_values(engine, frame, node, key)
     known = engine.state.questions.get(key)
-    question = known.model_copy(update={"default": node.default}) if known else _question(engine, node, key, values)
-    shown = {source: evaluate(source, field_values(engine, frame, node, "show", key)) for source in node.show}
-    decision = await _decision(body, question, frame.program.fingerprints.get(node.id, ""), shown)
+    question = known.model_copy(update={"default": node.default}) if known else _question(engine, node, key, frame)
+    values = {source: shown(engine, frame, source, uses_of(node, "show"), key) for source in node.show}
+    decision = await _decision(body, question, frame.program.fingerprints.get(node.id, ""), values)
     made = Made(decision_json(decision))
     if decision.action == Action.REJECT:
         match node.on_reject:
@@ -51,15 +51,16 @@ async def ask(body: BodyRun, node: CheckpointNode, key: str, frame: Frame) -> Ma
     return made
 
 
-def _question(engine: Engine, node: CheckpointNode, key: str, values: Mapping[str, object]) -> Question:
+def _question(engine: Engine, node: CheckpointNode, key: str, frame: Frame) -> Question:
     now = engine.now()
-    redactor = engine.services.redactor
+    hidden = tainted(engine, frame, body_uses(node))
+    text = str(render(node.body, body_values(engine, frame, node, key), hidden=hidden)).rstrip("\n")
     actions = (Action.APPROVE, Action.REJECT, *((Action.INPUT,) if node.input is not None else ()))
     limit = node.policy.timeout
     return Question(
         key=key,
         heading=node.heading,
-        text=redactor.text(str(render(node.body, values)).rstrip("\n")),
+        text=engine.services.redactor.text(text),
         input=node.input,
         show=node.show,
         default=node.default,

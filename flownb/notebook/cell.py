@@ -23,6 +23,7 @@ from flownb.model.state import RunState
 from flownb.notebook.cards import Cards
 from flownb.notebook.main_thread import MainThread
 from flownb.notebook.origin import Surface, surface
+from flownb.notebook.shown import is_readable
 from flownb.notebook.view import View
 from flownb.progress import Progress, error_console
 from flownb.terminal import TerminalAsker
@@ -107,7 +108,7 @@ def _begin(shell: Any, main: MainThread, prepared: Prepared, who: Surface) -> tu
 
     def shown_as(value: object) -> tuple[dict[str, Any], dict[str, Any]]:
         data, metadata = shell.display_formatter.format(value)
-        hidden = {kind: prepared.redactor.json(part) if isinstance(part, str) else part for kind, part in data.items()}
+        hidden = {kind: prepared.redactor.json(part) if is_readable(kind) else part for kind, part in data.items()}
         return hidden, metadata
 
     view = View(publisher, prepared.state, prepared.redactor.json, total_of)

@@ -26,6 +26,11 @@ _LINE_CHARACTERS: Final = 500
 _STREAMS: Final = ("stdout", "stderr")
 
 
+def is_readable(kind: str) -> bool:
+    """Return whether a MIME type's data may show a text: all but pictures that are packed."""
+    return not kind.startswith(("image/", "audio/", "video/")) or kind.startswith("image/svg")
+
+
 @dataclass(slots=True)
 class _Tape:
     """What one node printed."""
@@ -100,7 +105,7 @@ class Shown:
             for picture in own:
                 picture.data, picture.changed = {"text/plain": ""}, True
             return
-        data = {kind: self._redact(value) if isinstance(value, str) else value for kind, value in display.data.items()}
+        data = {kind: self._redact(value) if is_readable(kind) else value for kind, value in display.data.items()}
         if display.update:
             for picture in self.pictures:
                 if display.display_id and picture.display_id == display.display_id:
