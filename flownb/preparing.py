@@ -267,7 +267,7 @@ def _program(workflow: Workflow, bound: Mapping[str, object], around: Around, re
     values = _as_json(bound)
     tainted = frozenset(name for name, value in values.items() if redactor.holds(value))
     # Not of secrets: who has the file could try which short one gives this hash.
-    prints = fingerprints(graph, {name: redactor.json(value) for name, value in values.items()}, redactor.text)
+    prints = fingerprints(graph, values, redactor.text)
     return Program(workflow, graph, Record(bound), prints, folder, around.variables, tainted)
 
 
