@@ -74,7 +74,7 @@ def test_of_a_value_made_from_a_secret_only_dots_are_stored(made: str) -> None:
     )
     assert run.status == "completed"
     assert {output(run, key) for key in ("made", "text", "md", "js", "ya")} == {(HIDDEN, False)}
-    assert run["js"]["a"] not in (None, HIDDEN)  # In memory it is what it is.
+    assert HIDDEN not in str(run["js"])  # In memory it is what it is.
 
 
 def test_taint_goes_by_the_value_through_nodes_items_rounds_and_branches() -> None:
@@ -242,7 +242,7 @@ def test_an_answer_that_holds_a_secret_is_stored_without_it(capfd: pytest.Captur
 def test_an_answer_given_here_is_the_same_as_after_a_resume() -> None:
     nodes = (node("Ask", "Which?", "input: text", kind="checkpoint"), node("Got", "ask.input"))
     run = run_of(*nodes, decide=lambda _: flownb.Decision(action="input", input=SECRET, by=SECRET))
-    assert (run["got"], run["ask"]["by"]) == (HIDDEN, HIDDEN)
+    assert (run["got"], run.decisions["ask"].by) == (HIDDEN, HIDDEN)
     assert SECRET not in run.log
 
 
@@ -279,8 +279,8 @@ def test_the_error_of_a_node_that_reads_a_secret_shows_no_value(failing: str) ->
 
 
 def test_a_name_that_is_missing_is_told_also_where_a_secret_is_read() -> None:
-    run = run_of(node("Made", "{'title': 1}"), node("Bad", "secrets.T ~ made.titel"))
-    assert "`made` has no `titel`; did you mean `title`?" in run.errors[0].message
+    run = run_of(node("Made", "{'title': 1}"), node("Bad", "secrets.T ~ made.titlo"))
+    assert "`made` has no `titlo`; did you mean `title`?" in run.errors[0].message
 
 
 def test_a_long_secret_is_not_cut_into_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
