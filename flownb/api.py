@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from flownb.planning import plan_nodes
 from flownb.preparing import STATE_FOLDER, Around, check_begun, load, prepare_new, prepare_resume, read_text
 from flownb.resuming import ResumePlan
 from flownb.runtimes.base import Printed
+from flownb.secrets import with_values
 from flownb.store import decisions
 from flownb.store.journal import load_state
 from flownb.store.paths import RunPaths, find_run, list_runs
@@ -301,14 +302,14 @@ def take_up(
     else:
         folder = document.parent if document is not None else around.folder
         around = replace(around, folder=folder)
-        workflow = stored_workflow(paths, document, around)
+        workflow = stored_workflow(paths, document, around, state.secrets)
     return prepare_resume(paths, workflow, inputs, replace(around, state_dir=root), from_node)
 
 
-def stored_workflow(paths: RunPaths, document: Path | None, around: Around) -> Workflow:
-    """Return a run's workflow, as it was stored."""
+def stored_workflow(paths: RunPaths, document: Path | None, around: Around, secrets: Sequence[str] = ()) -> Workflow:
+    """Return a run's workflow, as it was stored; secrets that were written in its text are put in again."""
     return parse_workflow(
-        read_text(paths.source),
+        with_values(read_text(paths.source), secrets, os.environ),
         name=paths.workflow,
         path=document,
         source=str(paths.source),

@@ -21,12 +21,14 @@ from flownb.programs import Compiled, insertions, rewrite
 from flownb.quotes import Target
 from flownb.sandbox import MissingError, present
 from flownb.shell.script import Misplaced, Script, make_script
-from flownb.syntax import ExpressionSyntaxError, Name, check, names, nearest, normalized, parse, shallow
+from flownb.syntax import ExpressionSyntaxError, Key, Name, check, names, nearest, normalized, parse, shallow
+from flownb.veil import veil
 
 __all__ = [
     "DEFAULT_LIMITS",
     "RESERVED_NAMES",
     "ExpressionSyntaxError",
+    "Key",
     "Limits",
     "Name",
     "Script",
@@ -135,11 +137,11 @@ def _expression(source: str) -> Compiled:
 
 
 @lru_cache(maxsize=_CACHED)
-def _template(source: str, target: Target) -> Compiled:
-    return _compiled(normalized(source), target, bare=False)
+def _template(source: str, target: Target, hidden: frozenset[Key] = frozenset()) -> Compiled:
+    return _compiled(normalized(source), target, bare=False, hidden=hidden)
 
 
-def _compiled(source: str, target: Target, *, bare: bool) -> Compiled:
+def _compiled(source: str, target: Target, *, bare: bool, hidden: frozenset[Key] = frozenset()) -> Compiled:
     """Return a text made ready to run.
 
     Raises:
@@ -151,10 +153,14 @@ def _compiled(source: str, target: Target, *, bare: bool) -> Compiled:
             check(tree, source)
             for problem in problems(tree, source, target):
                 raise problem
+            if hidden:
+                veil(tree, hidden)
             lone = bare or (target is Target.TEXT and _lone(tree, source))
             return Compiled(rewrite(tree, target, lone=lone), lone=lone)
     except ExpressionSyntaxError:
         raise
+    except AssertionError:  # Jinja's own, as of `{% set a | replace(b, c) %}`: a block's filter knows no names.
+        raise ExpressionSyntaxError("the filter of a block cannot read names") from None
     except (TemplateError, SyntaxError, ValueError, OverflowError, MemoryError) as error:
         raise ExpressionSyntaxError(" ".join(str(error).split()) or type(error).__name__) from None
 
@@ -192,7 +198,12 @@ def evaluate(source: str, values: Mapping[str, object], limits: Limits = DEFAULT
 
 
 def render(
-    source: str, values: Mapping[str, object], target: Target = Target.TEXT, limits: Limits = DEFAULT_LIMITS
+    source: str,
+    values: Mapping[str, object],
+    target: Target = Target.TEXT,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    hidden: frozenset[Key] = frozenset(),
 ) -> object:
     """Return what a template comes to. Safe to call from any thread; it blocks until all is done.
 
@@ -203,6 +214,7 @@ def render(
         values: Name → value, looked up only for the names that are used.
         target: Where the values go, and so how they are quoted.
         limits: What it may take.
+        hidden: Name and attribute, as the template reads them, of what is not to be seen: `•••` stands in its place.
 
     Raises:
         ExpressionError: It cannot be read or worked out, or a value stands where it cannot be quoted.
@@ -210,7 +222,7 @@ def render(
     if not is_template(source):
         return source
     try:
-        compiled = _template(source, target)
+        compiled = _template(source, target, hidden)
     except ExpressionSyntaxError as error:
         raise _unreadable(source, error) from error
     return _run(compiled, source, values, limits)
@@ -221,9 +233,15 @@ async def evaluate_apart(source: str, values: Mapping[str, object]) -> object:
     return await _apart(source, partial(evaluate, source, values))
 
 
-async def render_apart(source: str, values: Mapping[str, object], target: Target = Target.TEXT) -> object:
+async def render_apart(
+    source: str,
+    values: Mapping[str, object],
+    target: Target = Target.TEXT,
+    *,
+    hidden: frozenset[Key] = frozenset(),
+) -> object:
     """Do what `render` does without holding the loop: what is more than a little goes on a thread."""
-    return await _apart(source, partial(render, source, values, target))
+    return await _apart(source, partial(render, source, values, target, hidden=hidden))
 
 
 async def _apart(source: str, work: Callable[..., object]) -> object:

@@ -21,7 +21,11 @@ _NOT_MEANT: Final = {"id", "heading", "span", "spans", "uses", "policy", "repeat
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
-def fingerprints(graph: Graph, inputs: Mapping[str, JsonValue]) -> dict[str, str]:
+Hide = Callable[[str], str]
+"""Takes the secrets out of a text."""
+
+
+def fingerprints(graph: Graph, inputs: Mapping[str, JsonValue], hide: Hide = str) -> dict[str, str]:
     """Return id → fingerprint for every node.
 
     A fingerprint covers a node's kind, body and the properties that carry meaning, the inputs that it reads, and the
@@ -30,41 +34,46 @@ def fingerprints(graph: Graph, inputs: Mapping[str, JsonValue]) -> dict[str, str
     Args:
         graph: The workflow's waits.
         inputs: Input → value; they must be JSON.
+        hide: Takes the secrets out of a text: whoever has a hash could try which short one gives it.
     """
     done: dict[str, str] = {}
-    _body(graph, TOP, inputs, "", done)
+    _body(graph, TOP, inputs, "", done, hide)
     for unit in graph.reserved.values():
-        _unit(graph, unit, inputs, "", done)
+        _unit(graph, unit, inputs, "", done, hide)
     return done
 
 
-def _body(graph: Graph, owner: str, inputs: Mapping[str, JsonValue], context: str, done: dict[str, str]) -> None:
+def _body(
+    graph: Graph, owner: str, inputs: Mapping[str, JsonValue], context: str, done: dict[str, str], hide: Hide
+) -> None:
     body = graph.bodies[owner]
     for index in body.order:
-        _unit(graph, body.units[index], inputs, context, done)
+        _unit(graph, body.units[index], inputs, context, done, hide)
 
 
-def _unit(graph: Graph, unit: Unit, inputs: Mapping[str, JsonValue], context: str, done: dict[str, str]) -> None:
+def _unit(
+    graph: Graph, unit: Unit, inputs: Mapping[str, JsonValue], context: str, done: dict[str, str], hide: Hide
+) -> None:
     """Fingerprint one unit and all in it.
 
     `context` is what the containers around it give it: their items and conditions, and what these refer to.
     """
     node = unit.node
     referred = sorted({target for target, for_failure in references(graph, node) if not for_failure})
-    own: list[JsonValue] = [_definition(graph, node), list(unit.whens), _inputs_read(node, inputs), context]
+    own: list[JsonValue] = [_definition(graph, node, hide), list(unit.whens), _inputs_read(node, inputs), context]
     if isinstance(node, Container):
         direct = {target for use in node.uses for target in graph.targets(use.name)}
-        inner = _digest([*own, *(done.get(target, "") for target in referred if target in direct)])
-        _body(graph, node.id, inputs, inner, done)
+        inner = _digest([*own, *(done.get(target, "") for target in referred if target in direct)], hide)
+        _body(graph, node.id, inputs, inner, done, hide)
         own += [done.get(child.node.id, "") for child in graph.bodies[node.id].units]
-    done[node.id] = _digest([*own, *(done.get(target, "") for target in referred)])
+    done[node.id] = _digest([*own, *(done.get(target, "") for target in referred)], hide)
 
 
-def _digest(parts: list[JsonValue]) -> str:
-    return sha256(json.dumps(parts, sort_keys=True, default=str, separators=(",", ":")).encode()).hexdigest()
+def _digest(parts: list[JsonValue], hide: Hide) -> str:
+    return sha256(hide(json.dumps(parts, sort_keys=True, default=str, separators=(",", ":"))).encode()).hexdigest()
 
 
-def _definition(graph: Graph, node: Node) -> dict[str, JsonValue]:
+def _definition(graph: Graph, node: Node, hide: Hide) -> dict[str, JsonValue]:
     record: dict[str, JsonValue] = node.model_dump(mode="json", exclude=_NOT_MEANT | {"body"})
     record["kind"], record["when"] = node.TITLE, node.policy.when
     match node.repeat:
@@ -77,13 +86,16 @@ def _definition(graph: Graph, node: Node) -> dict[str, JsonValue]:
     if isinstance(node, Leaf):
         record["body"] = plain_python(node.body) if node.BODY is BodyKind.PYTHON else node.body
     if isinstance(node, FlowNode) and node.id in graph.workflow.subflows:
-        record["flow"] = _whole_text(graph.workflow.subflows[node.id])
+        record["flow"] = _whole_text(graph.workflow.subflows[node.id], hide)
     return record
 
 
-def _whole_text(workflow: Workflow) -> JsonValue:
+def _whole_text(workflow: Workflow, hide: Hide) -> JsonValue:
     """Return what stands for a workflow's text with those of its sub-flows, and theirs; they form no circle."""
-    return [definition_of(workflow.text), *(_whole_text(workflow.subflows[name]) for name in sorted(workflow.subflows))]
+    return [
+        definition_of(hide(workflow.text)),
+        *(_whole_text(workflow.subflows[name], hide) for name in sorted(workflow.subflows)),
+    ]
 
 
 def _inputs_read(node: Node, inputs: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

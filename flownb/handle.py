@@ -129,7 +129,9 @@ class Run:
             value = node.output
         else:
             hint = f"to make it again, and all below it: %flow_resume {self.id} --from {key}"
-            raise FlowStateError(f"the value of node `{key}` of run {self.id} was not JSON and is not kept", hint)
+            raise FlowStateError(
+                f"the value of node `{key}` of run {self.id} was not JSON or holds a secret, and is not kept", hint
+            )
         planned = {item.id: item.type for item in self.state.plan}
         if isinstance(value, dict) and planned.get(key) == CheckpointNode.TITLE:
             return Record(value)

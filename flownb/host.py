@@ -211,7 +211,7 @@ class Session:
         return Services(
             journal=prepared.journal,
             offer=partial(decisions.offer, paths, redactor=redactor),
-            stored=partial(decisions.stored, paths),
+            stored=partial(decisions.stored, paths, redactor=redactor),
             withdraw=lambda key: decisions.withdraw(paths, (key,)),
             runtime=prepared.registry.runtime,
             callers=self._executors,
@@ -253,7 +253,7 @@ class Session:
         write_snapshot(self.paths, self.state, redactor=self._redactor)
 
     def _ask(self, question: Question, values: Mapping[str, object]) -> Decision | None:
-        request = Request(question, values, partial(self._is_settled, question))
+        request = Request(question, values, partial(self._is_settled, question), self._redactor.text)
         if self._hooks.ask is not None:
             self._hooks.ask(request)
         elif self._hooks.decide is None:

@@ -28,12 +28,13 @@ from flownb.parse.workflow import parse_workflow
 from flownb.planning import plan_nodes
 from flownb.resuming import ResumePlan, plan_resume
 from flownb.runtimes.registry import Registry, load_registry
-from flownb.secrets import REDACTED, Redactor, find_secrets
+from flownb.secrets import Redactor, find_secrets, without_values
 from flownb.store.decisions import withdraw
 from flownb.store.files import write_atomically
 from flownb.store.journal import Journal, fold, read_journal
 from flownb.store.paths import RunPaths, check_run_id, create_run, new_run_id
 from flownb.store.snapshot import write_snapshot
+from flownb.veil import REDACTED
 
 STATE_FOLDER: Final = ".flownb"
 """The state folder's name, beside the document."""
@@ -120,7 +121,7 @@ def prepare_new(
         FlowInputError: Inputs or secrets are missing, unknown or of the wrong type, or the run id is none.
         FlowStateError: The run exists, or nothing can be written.
     """
-    bound = bind_inputs(workflow, inputs)
+    bound = _bound(workflow, inputs)
     _as_json(bound)
     secrets = _secrets(workflow, around)
     redactor = Redactor(secrets.values())
@@ -129,7 +130,7 @@ def prepare_new(
     now = utc_now()
     root = state_root(workflow, around)
     paths = create_run(root, workflow.name, run_id or new_run_id(now, random.choice))  # noqa: S311 an id, no secret
-    program = _program(workflow, bound, around)
+    program = _program(workflow, bound, around, redactor)
     journal = Journal.create(paths, redactor=redactor)
     started = e.RunStarted(
         at=now,
@@ -137,12 +138,13 @@ def prepare_new(
         workflow=workflow.name,
         inputs=_as_json(bound),
         secrets=tuple(secrets),
-        definition=definition_of(workflow.text),
+        unkept=tuple(sorted(program.tainted)),
+        definition=definition_of(redactor.text(workflow.text)),
         document=_document(workflow, root),
     )
     state = RunState()
     try:
-        _write_source(paths, workflow)
+        _write_source(paths, workflow, secrets)
         _begin(journal, state, started, program)
         write_snapshot(paths, state, redactor=redactor)
     except BaseException:
@@ -175,16 +177,17 @@ def prepare_resume(
         check_begun(paths, state)
         _check_open(state, start)
         known = {name: value for name, value in state.inputs.items() if name in workflow.inputs}
-        _check_whole(known, inputs)
-        bound = bind_inputs(workflow, known | dict(inputs))
-        program = _program(workflow, bound, around)
+        _check_whole(known, state.unkept, inputs)
+        bound = _bound(workflow, known | dict(inputs))
+        program = _program(workflow, bound, around, redactor)
         plan = plan_resume(program.graph, program.fingerprints, state, start)
         withdraw(paths, (*(set(plan.forget) - set(plan.hold)), *state.used_up))
-        _write_source(paths, workflow)
+        _write_source(paths, workflow, secrets)
         resumed = e.RunResumed(
             at=utc_now(),
             inputs=_as_json(bound),
-            definition=definition_of(workflow.text),
+            unkept=tuple(sorted(program.tainted)),
+            definition=definition_of(redactor.text(workflow.text)),
             forget=plan.forget,
             hold=plan.hold,
         )
@@ -195,9 +198,9 @@ def prepare_resume(
     return Prepared(paths, journal, state, program, secrets, redactor, around.kinds()), plan
 
 
-def _write_source(paths: RunPaths, workflow: Workflow) -> None:
+def _write_source(paths: RunPaths, workflow: Workflow, secrets: Mapping[str, str]) -> None:
     try:
-        write_atomically(paths.source, workflow.text.encode("utf-8"))
+        write_atomically(paths.source, without_values(workflow.text, secrets).encode("utf-8"))
     except OSError as error:
         raise FlowStateError(
             f"cannot write {paths.source}: {error.strerror}",
@@ -219,9 +222,20 @@ def _check_open(state: RunState, start: str | None) -> None:
         )
 
 
-def _check_whole(known: Mapping[str, JsonValue], given: Mapping[str, object]) -> None:
+def _bound(workflow: Workflow, inputs: Mapping[str, object]) -> dict[str, object]:
+    """Return the inputs as the workflow takes them; the error about one that it does not take shows no secret."""
+    try:
+        return bind_inputs(workflow, inputs)
+    except FlowInputError as error:
+        redactor = Redactor(os.environ.get(name, "") for name in _secret_names(workflow))
+        raise FlowInputError(redactor.text(error.message), redactor.text(error.hint)) from None
+
+
+def _check_whole(known: Mapping[str, JsonValue], unkept: tuple[str, ...] | None, given: Mapping[str, object]) -> None:
     """Refuse inputs that could not be kept, unless they are given anew."""
-    lost = [name for name, value in known.items() if name not in given and REDACTED in str(value)]
+    if unkept is None:
+        unkept = tuple(name for name, value in known.items() if REDACTED in str(value))
+    lost = [name for name in unkept if name in known and name not in given]
     if lost:
         listed = ", ".join(f"`{name}`" for name in lost)
         raise FlowInputError(f"input {listed} held a secret, so that it was not kept", f"give it again: -i {lost[0]}=…")
@@ -248,11 +262,14 @@ def _begin(journal: Journal, state: RunState, first: e.RunStarted | e.RunResumed
         state.apply(event)
 
 
-def _program(workflow: Workflow, bound: Mapping[str, object], around: Around) -> Program:
+def _program(workflow: Workflow, bound: Mapping[str, object], around: Around, redactor: Redactor) -> Program:
     graph = build_graph(workflow)
     folder = around.folder or (workflow.path.parent if workflow.path else Path.cwd())
-    prints = fingerprints(graph, _as_json(bound))
-    return Program(workflow, graph, Record(bound), prints, folder, around.variables)
+    values = _as_json(bound)
+    tainted = frozenset(name for name, value in values.items() if redactor.holds(value))
+    # Not of secrets: who has the file could try which short one gives this hash.
+    prints = fingerprints(graph, values, redactor.text)
+    return Program(workflow, graph, Record(bound), prints, folder, around.variables, tainted)
 
 
 def _secrets(workflow: Workflow, around: Around) -> dict[str, str]:

@@ -209,10 +209,11 @@ def check(tree: nodes.Template, source: str) -> None:
             raise fault(source, offset, f"there is no {kind} {node.name!r}", hint)
 
 
-_Key = tuple[str, str | None]
+Key = tuple[str, str | None]
+"""A name, and what is taken from it where the text says so."""
 
 
-def _key(node: nodes.Node) -> _Key | None:
+def key_of(node: nodes.Node) -> Key | None:
     """Return the name and attribute that `x`, `x.y` and `x["y"]` read; None for anything else."""
     if isinstance(node, nodes.Name) and node.ctx == "load":
         return node.name, None
@@ -224,7 +225,7 @@ def _key(node: nodes.Node) -> _Key | None:
     return None
 
 
-def _known(test: nodes.Node, *, when: bool) -> frozenset[_Key]:
+def _known(test: nodes.Node, *, when: bool) -> frozenset[Key]:
     """Return what is sure to be defined where a condition came out as `when`."""
     match test:
         case nodes.Not():
@@ -234,7 +235,7 @@ def _known(test: nodes.Node, *, when: bool) -> frozenset[_Key]:
         case nodes.Or() if not when:
             return _known(test.left, when=False) | _known(test.right, when=False)
         case nodes.Test() if test.name == ("defined" if when else "undefined"):
-            key = _key(test.node)
+            key = key_of(test.node)
             return frozenset([key]) if key else frozenset()
         case _:
             return frozenset()
@@ -244,9 +245,9 @@ class _Names:
     """Walks a tree and gathers the names that it does not set itself."""
 
     def __init__(self) -> None:
-        self.found: list[tuple[int, _Key, bool]] = []
+        self.found: list[tuple[int, Key, bool]] = []
 
-    def walk(self, node: nodes.Node, bound: set[str], known: frozenset[_Key]) -> None:
+    def walk(self, node: nodes.Node, bound: set[str], known: frozenset[Key]) -> None:
         """Visit a node.
 
         Args:
@@ -254,15 +255,15 @@ class _Names:
             bound: Names that the template has set here; grows.
             known: What is sure to be defined here.
         """
-        key = _key(node)
+        key = key_of(node)
         if key and not (isinstance(node, nodes.Getattr | nodes.Getitem) and key[0] in bound):
             self._read(node, key, bound, guarded=key in known or (key[0], None) in known)
             return
         match node:
-            case nodes.Test() if node.name in {"defined", "undefined"} and (key := _key(node.node)):
+            case nodes.Test() if node.name in {"defined", "undefined"} and (key := key_of(node.node)):
                 self._read(node.node, key, bound, guarded=key[1] is None or key[0] in _SCOPES)
                 return
-            case nodes.Filter() if node.name in {"default", "d"} and node.node and (key := _key(node.node)):
+            case nodes.Filter() if node.name in {"default", "d"} and node.node and (key := key_of(node.node)):
                 self._read(node.node, key, bound, guarded=key[1] is None or key[0] in _SCOPES)
                 self._all([*node.args, *node.kwargs], bound, known)
             case nodes.Call() if isinstance(node.node, nodes.Name) and node.node.name in CALLABLES:
@@ -276,16 +277,16 @@ class _Names:
             case _:
                 self._all(node.iter_child_nodes(), bound, known)
 
-    def _all(self, children: Iterable[nodes.Node], bound: set[str], known: frozenset[_Key]) -> None:
+    def _all(self, children: Iterable[nodes.Node], bound: set[str], known: frozenset[Key]) -> None:
         for child in children:
             self.walk(child, bound, known)
 
-    def _read(self, node: nodes.Node, key: _Key, bound: set[str], *, guarded: bool) -> None:
+    def _read(self, node: nodes.Node, key: Key, bound: set[str], *, guarded: bool) -> None:
         name = node.node if isinstance(node, nodes.Getattr | nodes.Getitem) else node
         if key[0] not in bound:
             self.found.append((name.lineno, key, guarded))
 
-    def _condition(self, node: nodes.Node, bound: set[str], known: frozenset[_Key]) -> None:
+    def _condition(self, node: nodes.Node, bound: set[str], known: frozenset[Key]) -> None:
         if isinstance(node, nodes.CondExpr):
             self.walk(node.test, bound, known)
             self.walk(node.expr1, bound, known | _known(node.test, when=True))
@@ -295,11 +296,11 @@ class _Names:
             self.walk(node.left, bound, known)
             self.walk(node.right, bound, known | _known(node.left, when=isinstance(node, nodes.And)))
 
-    def _statement(self, node: nodes.Node, bound: set[str], known: frozenset[_Key]) -> None:
+    def _statement(self, node: nodes.Node, bound: set[str], known: frozenset[Key]) -> None:
         match node:
             case nodes.For():
                 self.walk(node.iter, bound, known)
-                inner = bound | _targets(node.target) | {"loop"}
+                inner = bound | targets_of(node.target) | {"loop"}
                 self._all([*([node.test] if node.test else []), *node.body], inner, known)
                 self._all(node.else_, set(bound), known)
             case nodes.If():
@@ -316,21 +317,22 @@ class _Names:
                 self._all(node.body, bound | arguments | {"caller", "varargs", "kwargs"}, known)
             case nodes.Assign():
                 self.walk(node.node, bound, known)
-                bound |= _targets(node.target)
+                bound |= targets_of(node.target)
             case nodes.AssignBlock() | nodes.FilterBlock():
                 self._all(node.body, set(bound), known)
                 if node.filter is not None:
                     self.walk(node.filter, bound, known)
                 if isinstance(node, nodes.AssignBlock):
-                    bound |= _targets(node.target)
+                    bound |= targets_of(node.target)
             case nodes.With():
                 self._all(node.values, bound, known)
-                self._all(node.body, bound.union(*map(_targets, node.targets)), known)
+                self._all(node.body, bound.union(*map(targets_of, node.targets)), known)
             case _:
                 self._all(node.iter_child_nodes(), bound, known)
 
 
-def _targets(node: nodes.Node) -> set[str]:
+def targets_of(node: nodes.Node) -> set[str]:
+    """Return the names that a `set`, `for` or `with` gives a value."""
     return {name.name for name in ([node] if isinstance(node, nodes.Name) else node.find_all(nodes.Name))}
 
 

@@ -112,7 +112,8 @@ class TerminalAsker:
 
     def decide(self, request: Request) -> Decision | None:
         """Answer a request; what `flownb.run` takes as `decide`."""
-        return self.ask(request.question, request.is_settled, request.values)
+        shown = {name: request.hide(str(value)) for name, value in request.values.items()}
+        return self.ask(request.question, request.is_settled, shown)
 
     def ask(
         self, question: Question, is_settled: Callable[[], bool], shown: Mapping[str, object] | None = None

@@ -10,10 +10,10 @@ from tenacity import RetryCallState, wait_exponential, wait_fixed, wait_incremen
 from tenacity.wait import wait_base
 
 from flownb.engine.checkpoints import ask, ask_again
-from flownb.engine.names import Frame, body_values, field_values
-from flownb.engine.results import Halted, Made, PartsFailedError, own_copy, to_failure
+from flownb.engine.names import Frame, body_uses, body_values, uses_of
+from flownb.engine.results import Halted, Made, PartsFailedError, own_copy, to_failure, to_stored
+from flownb.engine.taint import tainted, worked_out
 from flownb.errors import Failure, NodeTimeoutError, RejectedError
-from flownb.expressions import evaluate
 from flownb.graph import TOP
 from flownb.model import events as e
 from flownb.model.nodes import BodyKind, CheckpointNode, Container, FlowNode, Foreach, Leaf, Node
@@ -52,7 +52,7 @@ async def run_once(body: BodyRun, node: Node, key: str, frame: Frame, work: Work
                 made = await ask_again(body, node, key, frame)
             except RejectedError as error:
                 attempts = known.attempts if known else 1
-                return await _give_up(body, node, key, frame, _failures(engine, error, node, key, attempts))
+                return await _give_up(body, node, key, frame, _failures(engine, error, node, key, attempts, frame))
             if made is not None:
                 engine.complete(key, made)
                 return []
@@ -74,7 +74,7 @@ async def _attempts(body: BodyRun, node: Node, key: str, frame: Frame, work: Wor
         except Halted:
             raise
         except Exception as error:  # noqa: BLE001 a stranger's code
-            failures = _failures(engine, error, node, key, failed + 1)
+            failures = _failures(engine, error, node, key, failed + 1, frame)
             # What answers a failure has one attempt (format.md, section 4.5).
             is_last = node.policy.once or node.id in frame.program.graph.reserved
             wait = None if is_last else _next_wait(engine, node, error, failed)
@@ -116,6 +116,7 @@ def begin(engine: Engine, frame: Frame, node: Node, key: str, attempt: int = 1) 
 
 async def _run_leaf(engine: Engine, node: Leaf, key: str, frame: Frame) -> Made:
     services = engine.services
+    hidden = tainted(engine, frame, body_uses(node))
     scope = Scope(
         key=key,
         values=_own_values(engine, frame, node, key),
@@ -124,12 +125,23 @@ async def _run_leaf(engine: Engine, node: Leaf, key: str, frame: Frame) -> Made:
         printed=lambda printed: services.printed(key, printed),
         redactor=services.redactor,
         environment=services.environment,
+        secrets=frozenset(services.secrets),
+        tainted=hidden,
     )
     value = await services.runtime(node.TITLE).run(node, scope)
+    is_tainted = bool(hidden) and node.TELLS
     if isinstance(node.repeat, Foreach) and node.repeat.collect:
-        values = field_values(engine, frame.inside({node.id: value}), node, "collect", key)
-        value = evaluate(node.repeat.collect, values)
-    return Made(value)
+        is_tainted = to_stored(value, services.redactor, is_tainted=is_tainted).is_tainted
+        inside = frame.inside({node.id: value}, tainted=(node.id,) if is_tainted else ())
+        return collected(engine, inside, node, node.repeat.collect, key)
+    return Made(value, is_tainted=is_tainted)
+
+
+def collected(engine: Engine, frame: Frame, node: Node, source: str, key: str) -> Made:
+    """Return what an item's `collect` gives."""
+    uses = uses_of(node, "collect")
+    value = worked_out(engine, frame, source, uses, key)
+    return Made(value, is_tainted=bool(tainted(engine, frame, uses)))
 
 
 def _own_values(engine: Engine, frame: Frame, node: Leaf, key: str) -> dict[str, object]:
@@ -158,10 +170,11 @@ async def in_time(limit: float | None, work: Awaitable[T]) -> T:
         raise
 
 
-def _failures(engine: Engine, error: Exception, node: Node, key: str, attempts: int) -> list[Failure]:
+def _failures(engine: Engine, error: Exception, node: Node, key: str, attempts: int, frame: Frame) -> list[Failure]:
     if isinstance(error, PartsFailedError):
         return error.failures
-    return [to_failure(error, node, key, attempts, engine.services.redactor)]
+    is_tainted = bool(tainted(engine, frame, body_uses(node)))
+    return [to_failure(error, node, key, attempts, engine.services.redactor, is_tainted=is_tainted)]
 
 
 async def _give_up(body: BodyRun, node: Node, key: str, frame: Frame, failures: list[Failure]) -> list[Failure]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from flownb.engine.control import run_node
-from flownb.engine.names import Frame, values_for
+from flownb.engine.names import Frame
 from flownb.engine.results import Halted
-from flownb.expressions import evaluate
+from flownb.engine.taint import tainted, worked_out
 from flownb.graph import Body, Unit
 from flownb.model.record import Record
 from flownb.model.state import NodeStatus
@@ -140,8 +140,8 @@ class BodyRun:
             failures = failures + await self.run_apart(program.graph.reserved[handler], self.frame.inside(names))
         return failures
 
-    def outputs(self) -> dict[str, object]:
-        """Return what the document returns, once it has run."""
+    def outputs(self) -> tuple[dict[str, object], frozenset[str]]:
+        """Return what the document returns, once it has run, and which of it is tainted."""
         return program_outputs(self.engine, self.frame)
 
     def groups_around(self, unit: Unit) -> Sequence[Node]:
@@ -215,14 +215,21 @@ class BodyRun:
         return ready[0] if ready else None
 
 
-def program_outputs(engine: Engine, frame: Frame) -> dict[str, object]:
-    """Return what a document returns: its `outputs`, else the values of the nodes that no other one uses.
+def program_outputs(engine: Engine, frame: Frame) -> tuple[dict[str, object], frozenset[str]]:
+    """Return what a document returns, and which of it is tainted.
+
+    It is its `outputs`, else the values of the nodes that no other one uses.
 
     Raises:
         ExpressionError: One of `outputs` cannot be worked out.
     """
     workflow, graph = frame.program.workflow, frame.program.graph
     if workflow.outputs is not None:
-        values = values_for(engine, frame, workflow.output_uses, "")
-        return {name: evaluate(source, values) for name, source in workflow.outputs.items()}
-    return {node: engine.value_of(frame.prefix + node) for node in graph.unused()}
+        uses = {
+            name: [use for use in workflow.output_uses if use.field == f"outputs.{name}"] for name in workflow.outputs
+        }
+        made = {name: worked_out(engine, frame, source, uses[name], "") for name, source in workflow.outputs.items()}
+        return made, frozenset(name for name in made if tainted(engine, frame, uses[name]))
+    keys = {node: frame.prefix + node for node in graph.unused()}
+    hidden = frozenset(node for node, key in keys.items() if key in engine.tainted)
+    return {node: engine.value_of(key) for node, key in keys.items()}, hidden

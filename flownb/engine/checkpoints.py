@@ -8,10 +8,11 @@ from datetime import timedelta
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from flownb.engine.names import Frame, body_values, field_values
+from flownb.engine.names import Frame, body_uses, body_values, uses_of
 from flownb.engine.results import Halted, Made
+from flownb.engine.taint import shown, tainted
 from flownb.errors import FlowError, RejectedError
-from flownb.expressions import evaluate, render_apart
+from flownb.expressions import render_apart
 from flownb.fingerprints import value_digest
 from flownb.model import events as e
 from flownb.model.decision import Action, Decision, Question, Via
@@ -37,14 +38,14 @@ async def ask(body: BodyRun, node: CheckpointNode, key: str, frame: Frame) -> Ma
         RejectedError: It was rejected, and the node says `on_reject: fail`.
     """
     engine = body.engine
-    question, shown = await _question(engine, node, key, frame)
+    question, values = await _question(engine, node, key, frame)
     known = engine.state.questions.get(key)
     if known is not None and (changed := _difference(known, question)):
         await _withdraw(engine, node, key, frame)
         question = question.model_copy(update={"again": changed})
     elif known is not None:
         question = known.model_copy(update={"default": node.default})
-    decision = await _decision(body, node, question, frame, shown)
+    decision = await _decision(body, node, question, frame, values)
     made = Made(decision_json(decision))
     if decision.action == Action.REJECT:
         match node.on_reject:
@@ -92,14 +93,14 @@ async def _withdraw(engine: Engine, node: Node, key: str, frame: Frame) -> None:
 
 async def _question(engine: Engine, node: CheckpointNode, key: str, frame: Frame) -> tuple[Question, dict[str, object]]:
     """Return what a checkpoint asks now, and the values to show with it."""
-    values = body_values(engine, frame, node, key)
-    shown = {source: evaluate(source, field_values(engine, frame, node, "show", key)) for source in node.show}
-    now = engine.now()
-    redactor = engine.services.redactor
+    now, redactor = engine.now(), engine.services.redactor
+    hidden = tainted(engine, frame, body_uses(node))
+    values = {source: shown(engine, frame, source, uses_of(node, "show"), key) for source in node.show}
+    rendered = await render_apart(node.body, body_values(engine, frame, node, key), hidden=hidden)
+    text = redactor.text(str(rendered).rstrip("\n"))
     actions = (Action.APPROVE, Action.REJECT, *((Action.INPUT,) if node.input is not None else ()))
     limit = node.policy.timeout
-    text = redactor.text(str(await render_apart(node.body, values)).rstrip("\n"))
-    asked = [text, node.input, *((source, value_digest(value, redactor.text)) for source, value in shown.items())]
+    asked = [text, node.input, *((source, value_digest(value, redactor.text)) for source, value in values.items())]
     question = Question(
         key=key,
         heading=node.heading,
@@ -107,13 +108,13 @@ async def _question(engine: Engine, node: CheckpointNode, key: str, frame: Frame
         evidence=value_digest(asked, redactor.text),
         input=node.input,
         show=node.show,
-        shown={source: redactor.text(rows_of(value)) for source, value in shown.items()},
+        shown={source: redactor.text(rows_of(value)) for source, value in values.items()},
         default=node.default,
         asked_at=now,
         deadline=now + timedelta(seconds=limit) if limit is not None else None,
         actions=actions,
     )
-    return question, shown
+    return question, values
 
 
 async def ask_again(body: BodyRun, node: Node, key: str, frame: Frame) -> Made | None:

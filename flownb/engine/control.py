@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 from pydantic_core import to_jsonable_python
 
-from flownb.engine.attempts import begin, in_time, run_once
+from flownb.engine.attempts import begin, collected, in_time, run_once
 from flownb.engine.checkpoints import holds
-from flownb.engine.names import Frame, Program, body_values, field_values, values_for
+from flownb.engine.names import Frame, Program, body_uses, body_values, uses_of
 from flownb.engine.repeat import each, rounds
 from flownb.engine.results import Halted, Made, PartsFailedError, to_failure
+from flownb.engine.taint import tainted, worked_out
 from flownb.errors import Failure, FlowError
-from flownb.expressions import evaluate, render
+from flownb.expressions import Key, render, template_names
 from flownb.fingerprints import fingerprints
 from flownb.graph import TOP, Unit, build_graph, is_gate
 from flownb.model import events as e
-from flownb.model.nodes import Branch, CheckpointNode, Container, FlowNode, Foreach, Loop, Node, Parallel
+from flownb.model.nodes import Branch, CheckpointNode, Container, FlowNode, Foreach, Loop, Node, Parallel, Use
 from flownb.model.record import Record
 from flownb.model.state import NodeStatus
 from flownb.model.workflow import bind_inputs
@@ -93,7 +94,7 @@ def _skip_reason(engine: Engine, body: BodyRun, unit: Unit, frame: Frame, key: s
     if unit.node.policy.when and not is_chosen:
         conditions.append(unit.node.policy.when)
     for condition in conditions:
-        if not evaluate(condition, _condition_values(engine, body, unit, frame, key)):
+        if not worked_out(engine, frame, condition, _condition_uses(body, unit), key):
             return f"when: {condition}"
     return None
 
@@ -107,10 +108,9 @@ def _was_skipped(engine: Engine, frame: Frame, node: str) -> bool:
     return engine.state.status_of(key) is NodeStatus.SKIPPED
 
 
-def _condition_values(engine: Engine, body: BodyRun, unit: Unit, frame: Frame, key: str) -> Mapping[str, object]:
-    uses = [use for use in unit.node.uses if use.field == "when"]
-    uses += [use for group in body.groups_around(unit) for use in group.uses if use.field == "when"]
-    return values_for(engine, frame, uses, key)
+def _condition_uses(body: BodyRun, unit: Unit) -> list[Use]:
+    around = (unit.node, *body.groups_around(unit))
+    return [use for node in around for use in node.uses if use.field == "when"]
 
 
 def _take_cached(engine: Engine, node: Node, key: str, frame: Frame) -> bool:
@@ -172,8 +172,7 @@ async def run_inside(body: BodyRun, node: Node, key: str, frame: Frame) -> Made:
     _raise_failures(await part.run())
     keys = {unit.node.id: frame.prefix + unit.node.id for unit in inner.units}
     if isinstance(node.repeat, Foreach) and node.repeat.collect:
-        values = field_values(body.engine, frame, node, "collect", key)
-        return Made(evaluate(node.repeat.collect, values))
+        return collected(body.engine, frame, node, node.repeat.collect, key)
     if isinstance(node, Parallel) or isinstance(node.repeat, Loop):
         return Made(gather=e.Gather.EACH, parts=keys)
     last = inner.units[-1].node.id
@@ -224,7 +223,7 @@ def _chosen(part: BodyRun) -> Unit | None:
             return unit
         if begun and unit.index in passed:
             continue
-        if evaluate(when, field_values(engine, frame, unit.node, "when", key)):
+        if worked_out(engine, frame, when, uses_of(unit.node, "when"), key):
             return unit
     return None
 
@@ -236,9 +235,12 @@ async def _run_flow(body: BodyRun, node: FlowNode, key: str, frame: Frame) -> Ma
     values = body_values(engine, frame, node, key)
     given = {name: _rendered(value, values) for name, value in node.inputs.items()}
     inputs = bind_inputs(workflow, given)
+    hidden = tainted(engine, frame, body_uses(node))
+    tainted_inputs = frozenset(name for name, value in node.inputs.items() if _reads(value, hidden))
     graph = build_graph(workflow)
     folder = workflow.path.parent if workflow.path else frame.program.folder
-    program = Program(workflow, graph, Record(inputs), fingerprints(graph, to_jsonable_python(inputs)), folder)
+    prints = fingerprints(graph, to_jsonable_python(inputs), engine.services.redactor.text)
+    program = Program(workflow, graph, Record(inputs), prints, folder, tainted=tainted_inputs)
     policy = node.policy
     catches = bool(policy.retry or policy.fallback or policy.continue_on_error)
     part = body.inside(graph.bodies[TOP], Frame(program, prefix=f"{key}/"), catches=catches)
@@ -246,7 +248,21 @@ async def _run_flow(body: BodyRun, node: FlowNode, key: str, frame: Frame) -> Ma
     if any(is_gate(workflow, inner) for inner in workflow.nodes):
         limit = None  # Waiting for a person does not count, and only the run knows when it does.
     _raise_failures(await in_time(limit, part.run_program()))
-    return Made(part.outputs())
+    outputs, hidden_outputs = part.outputs()
+    return Made(outputs, is_tainted=bool(hidden_outputs))
+
+
+def _reads(value: JsonValue, keys: frozenset[Key]) -> bool:
+    """Return whether a text in some data reads one of some names."""
+    match value:
+        case str():
+            return any((name.name, name.attribute) in keys for name in template_names(value))
+        case list():
+            return any(_reads(item, keys) for item in value)
+        case dict():
+            return any(_reads(item, keys) for item in value.values())
+        case _:
+            return False
 
 
 def _rendered(value: JsonValue, values: Mapping[str, object]) -> object:

@@ -23,6 +23,7 @@ from flownb.model.policy import ExecutorName
 from flownb.model.state import NodeStatus, RunState
 from flownb.runtimes.base import Caller, Printed, Runtime
 from flownb.secrets import Redactor
+from flownb.store.storable import without_secrets
 
 _QUIET_S = 0.05
 """How long nothing must have happened before a run counts as waiting for people only."""
@@ -98,6 +99,8 @@ class Engine:
         self.program, self.state, self.services = program, state, services
         self.values: dict[str, object] = {}
         """Key → value, where it is not just the node's output."""
+        self.tainted: set[str] = set()
+        """Keys whose value holds something of a secret, whatever it looks like."""
         self.counts: dict[str, int] = {}
         """Key of a `foreach` → how many items it has, for whoever shows how far it is."""
         self.slots = asyncio.Semaphore(program.workflow.concurrency)
@@ -130,6 +133,7 @@ class Engine:
 
     def emit(self, event: Event) -> None:
         """Take an event in; it is written with all others of this moment, before anyone is told."""
+        event = without_secrets(event, self.services.redactor)
         self.state.apply(event)
         self._pending.append(event)
         self._activity += 1
@@ -185,7 +189,8 @@ class Engine:
     def complete(self, key: str, made: Made, fallback: str | None = None) -> None:
         """Say that a node is done, with what it made."""
         if made.gather is None:
-            stored = to_stored(made.value, self.services.redactor)
+            stored = to_stored(made.value, self.services.redactor, is_tainted=made.is_tainted)
+            self._mark(key, is_tainted=stored.is_tainted)
             event = e.NodeCompleted(
                 at=self.now(), key=key, output=stored.output, reusable=stored.reusable, fallback=fallback
             )
@@ -207,19 +212,27 @@ class Engine:
 
     def _gather(self, event: e.NodeCompleted) -> e.NodeCompleted:
         """Keep a container's value where a part of it cannot be read back from the journal."""
-        whole = True
+        whole, is_tainted = True, False
 
         def value(key: str) -> object:
-            nonlocal whole
+            nonlocal whole, is_tainted
             node = self.state.nodes.get(key)
             whole = whole and (node is None or node.reusable)
+            is_tainted = is_tainted or key in self.tainted
             return self.value_of(key)
 
         together = gathered(event, value)
+        self._mark(event.key, is_tainted=is_tainted)
         if whole:
             return event
         self.values[event.key] = together
         return event.model_copy(update={"reusable": False})
+
+    def _mark(self, key: str, *, is_tainted: bool) -> None:
+        if is_tainted:
+            self.tainted.add(key)
+        else:
+            self.tainted.discard(key)
 
     def value_of(self, key: str) -> object:
         """Return the value of a node's key; None where it has none."""
@@ -377,9 +390,10 @@ class Engine:
 
     def _outputs(self, frame: Frame) -> tuple[RunStatus, dict[str, JsonValue], list[Failure]]:
         try:
-            made = program_outputs(self, frame)
+            made, tainted = program_outputs(self, frame)
         except FlowError as error:
             failure = Failure(node="", type=type(error).__name__, message=error.message, hint=error.hint)
             return RunStatus.FAILED, {}, [failure]
         self.outputs, redactor = made, self.services.redactor
-        return RunStatus.COMPLETED, {name: to_stored(value, redactor).output for name, value in made.items()}, []
+        stored = {name: to_stored(value, redactor, is_tainted=name in tainted) for name, value in made.items()}
+        return RunStatus.COMPLETED, {name: value.output for name, value in stored.items()}, []

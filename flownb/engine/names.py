@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -43,6 +43,8 @@ class Program:
     """The document's folder."""
     variables: Mapping[str, object] = field(default_factory=dict)
     """The notebook's variables; a sub-flow has none."""
+    tainted: frozenset[str] = frozenset()
+    """The inputs that hold something of a secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,16 @@ class Frame:
     """Names that only this place and those inside it have."""
     parent: Frame | None = None
     """The place around it, in the same program."""
+    tainted: frozenset[str] = frozenset()
+    """Those of `names` that hold something of a secret."""
 
-    def inside(self, names: Mapping[str, object], prefix: str | None = None, scope: str | None = None) -> Frame:
+    def inside(
+        self,
+        names: Mapping[str, object],
+        prefix: str | None = None,
+        scope: str | None = None,
+        tainted: Collection[str] = (),
+    ) -> Frame:
         """Return a place inside this one, with some names more."""
         return Frame(
             self.program,
@@ -68,6 +78,7 @@ class Frame:
             self.scope if scope is None else scope,
             {**self.names, **names},
             self if prefix is not None else self.parent,
+            (self.tainted - names.keys()) | frozenset(tainted),
         )
 
     def key_of(self, node: str) -> str:
@@ -100,14 +111,19 @@ def values_for(engine: Engine, frame: Frame, uses: Iterable[Use], key: str) -> d
     return values
 
 
+def body_uses(node: NodeBase) -> list[Use]:
+    """Return what a node's body and its own properties read."""
+    return [use for use in node.uses if use.field not in _OUTSIDE_BODY]
+
+
 def body_values(engine: Engine, frame: Frame, node: NodeBase, key: str) -> dict[str, object]:
     """Return name → value for a node's body and its own properties."""
-    return values_for(engine, frame, [use for use in node.uses if use.field not in _OUTSIDE_BODY], key)
+    return values_for(engine, frame, body_uses(node), key)
 
 
-def field_values(engine: Engine, frame: Frame, node: NodeBase, name: str, key: str) -> dict[str, object]:
-    """Return name → value for one property."""
-    return values_for(engine, frame, [use for use in node.uses if use.field == name], key)
+def uses_of(node: NodeBase, name: str) -> list[Use]:
+    """Return what one property reads."""
+    return [use for use in node.uses if use.field == name]
 
 
 def _value(engine: Engine, frame: Frame, use: Use, key: str) -> object:

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from flownb.engine.checkpoints import holds
-from flownb.engine.names import Frame, field_values
+from flownb.engine.names import Frame, uses_of
 from flownb.engine.results import Halted, Made
+from flownb.engine.taint import tainted, worked_out
 from flownb.errors import Failure, NodeError
-from flownb.expressions import evaluate
 from flownb.model import events as e
 from flownb.model.nodes import Container, Foreach, Loop, Node, Rate
 from flownb.model.record import Record
@@ -38,6 +38,7 @@ async def each(repeat: Foreach, run_one: RunOne, body: BodyRun, node: Node, key:
     engine = body.engine
     items = _items(engine, repeat, node, key, frame)
     engine.counts[key] = len(items)
+    hidden = (repeat.as_name, "item") if tainted(engine, frame, uses_of(node, "foreach")) else ()
     failures: list[Failure] = []
     indices = iter(range(len(items)))
     part = body.beside(frame)
@@ -49,7 +50,7 @@ async def each(repeat: Foreach, run_one: RunOne, body: BodyRun, node: Node, key:
         for index in indices:
             item_key = f"{key}[{index}]"
             names = {repeat.as_name: items[index], "item": items[index], "index": index}
-            place = frame.inside(names, prefix=f"{item_key}/", scope=node.id)
+            place = frame.inside(names, prefix=f"{item_key}/", scope=node.id, tainted=hidden)
             if engine.is_done(item_key) and await holds(engine, node, item_key, place):
                 continue
             try:
@@ -90,7 +91,7 @@ async def _together(work: Callable[[], Awaitable[None]], count: int) -> None:
 
 
 def _items(engine: Engine, repeat: Foreach, node: Node, key: str, frame: Frame) -> Sequence[object]:
-    value = evaluate(repeat.items, field_values(engine, frame, node, "foreach", key))
+    value = worked_out(engine, frame, repeat.items, uses_of(node, "foreach"), key)
     if isinstance(value, Mapping | str | bytes) or value is None:
         kind = "an object" if isinstance(value, Mapping) else type(value).__name__
         hint = "to go through an object's pairs write `| items | list`" if isinstance(value, Mapping) else ""
@@ -133,20 +134,24 @@ async def rounds(repeat: Loop, run_one: RunOne, body: BodyRun, node: Node, key: 
     """
     engine = body.engine
     previous: object = None
+    hidden: tuple[str, ...] = ()
     count = 0
     while count < repeat.max:
         round_key = f"{key}{{{count}}}"
         names = {"round": count, "previous": previous}
-        place = frame.inside(names, prefix=f"{round_key}/", scope=node.id)
-        if not repeat.until and not _holds(engine, repeat, node, key, place.inside({node.id: previous})):
+        place = frame.inside(names, prefix=f"{round_key}/", scope=node.id, tainted=hidden)
+        if not repeat.until and not _holds(
+            engine, repeat, node, key, place.inside({node.id: previous}, tainted=hidden)
+        ):
             break
         failures = await _round(repeat, run_one, body, node, round_key, place)
         if failures:
             return failures
         made = engine.value_of(round_key)
         previous = Record(made) if isinstance(node, Container) and isinstance(made, dict) else made
+        hidden = ("previous", node.id) if round_key in engine.tainted else ()
         count += 1
-        if repeat.until and _holds(engine, repeat, node, key, place.inside({node.id: previous})):
+        if repeat.until and _holds(engine, repeat, node, key, place.inside({node.id: previous}, tainted=hidden)):
             break
     else:
         if repeat.until:
@@ -166,4 +171,4 @@ async def _round(repeat: Loop, run_one: RunOne, body: BodyRun, node: Node, key: 
 
 def _holds(engine: Engine, repeat: Loop, node: Node, key: str, place: Frame) -> bool:
     field = "until" if repeat.until else "while"
-    return bool(evaluate(repeat.condition, field_values(engine, place, node, field, key)))
+    return bool(worked_out(engine, place, repeat.condition, uses_of(node, field), key))

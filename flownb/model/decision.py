@@ -111,6 +111,8 @@ class Request:
     """Expression of `show` → its value."""
     is_settled: Callable[[], bool]
     """Whether somebody else has answered meanwhile, or the time is over; thread-safe."""
+    hide: Callable[[str], str] = str
+    """Takes the secrets out of a text; what is shown of `values` goes through it."""
 
     @property
     def node(self) -> str:

@@ -59,6 +59,8 @@ class RunStarted(EventBase):
     """Input → value, validated."""
     secrets: tuple[str, ...] = ()
     """The names of the secrets; never their values."""
+    unkept: tuple[str, ...] | None = None
+    """The inputs that held a secret, so that `•••` stands in them; None: an older flownb did not say."""
     definition: str
     """The text's sha256."""
     document: str | None = None
@@ -73,6 +75,8 @@ class RunResumed(EventBase):
     """The format of the lines from here on."""
     inputs: dict[str, JsonValue] = {}
     """Input → value from here on."""
+    unkept: tuple[str, ...] | None = None
+    """As in `RunStarted`."""
     definition: str
     """The text's sha256, as it is now."""
     forget: tuple[str, ...] = ()

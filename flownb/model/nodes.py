@@ -113,6 +113,8 @@ class Leaf(NodeBase):
     """Those of its own fields that are bare expressions; every other text is a template."""
     LITERALS: ClassVar[frozenset[str]] = frozenset()
     """Those of its own text fields that are neither (a type, a choice)."""
+    TELLS: ClassVar[bool] = False
+    """Whether its value is nothing but what it reads, put together: where that is a secret, the value tells it."""
     DEFAULT_RETRY_ON: ClassVar[tuple[str, ...]] = ()
     """What `retry` covers where `on` is not said; `()`: every error but SyntaxError, NameError and ImportError."""
 
@@ -168,12 +170,14 @@ class TextNode(Leaf):
     """A template whose value is text."""
 
     TITLE: ClassVar[str] = "text"
+    TELLS: ClassVar[bool] = True
 
 
 class MarkdownNode(Leaf):
     """A template whose value is Markdown, shown rendered."""
 
     TITLE: ClassVar[str] = "markdown"
+    TELLS: ClassVar[bool] = True
     ALIASES: ClassVar[tuple[str, ...]] = ("md",)
 
 
@@ -181,18 +185,21 @@ class JsonNode(Leaf):
     """JSON with templates in it."""
 
     TITLE: ClassVar[str] = "json"
+    TELLS: ClassVar[bool] = True
 
 
 class YamlNode(Leaf):
     """YAML with templates in it."""
 
     TITLE: ClassVar[str] = "yaml"
+    TELLS: ClassVar[bool] = True
 
 
 class ExpressionNode(Leaf):
     """One expression."""
 
     TITLE: ClassVar[str] = "expr"
+    TELLS: ClassVar[bool] = True
     BODY: ClassVar[BodyKind] = BodyKind.EXPRESSION
 
 

@@ -123,6 +123,8 @@ class RunState:
     """Input → value."""
     secrets: tuple[str, ...] = ()
     """Names of secrets."""
+    unkept: tuple[str, ...] | None = None
+    """The inputs that held a secret, so that `•••` stands in them; None: an older flownb did not say."""
     document: str | None = None
     """The document's path; None: a cell."""
     plan: tuple[PlannedNode, ...] = ()
@@ -202,13 +204,13 @@ def _over(state: RunState, key: str) -> tuple[NodeState | None, float]:
 
 def _run_started(state: RunState, event: e.RunStarted) -> None:
     state.run_id, state.workflow, state.started_at = event.run_id, event.workflow, event.at
-    state.inputs, state.secrets = event.inputs, event.secrets
+    state.inputs, state.secrets, state.unkept = event.inputs, event.secrets, event.unkept
     state.definition, state.document = event.definition, event.document
 
 
 def _run_resumed(state: RunState, event: e.RunResumed) -> None:
     state.status, state.finished_at = RunStatus.RUNNING, None
-    state.inputs, state.definition = event.inputs, event.definition
+    state.inputs, state.unkept, state.definition = event.inputs, event.unkept, event.definition
     state.failures, state.outputs = [], {}
     for key in state.used_up:
         del state.questions[key], state.decisions[key]

@@ -154,6 +154,11 @@ def formatted(shell: Any, value: object) -> list[Display]:  # Any: kernels and t
     return shown or [Display(data or {"text/plain": f"({type(value).__name__}: it cannot be shown)"}, metadata)]
 
 
+def is_readable(kind: str) -> bool:
+    """Return whether a MIME type's data may show a text: all but pictures that are packed."""
+    return not kind.startswith(("image/", "audio/", "video/")) or kind.startswith("image/svg")
+
+
 def hidden(display: Display, redact: Callable[[Any], Any]) -> Display:
     """Return a display without the secrets in it. Whole, not only its texts: a plotly figure or a JSON tree is an object.
 
@@ -161,7 +166,9 @@ def hidden(display: Display, redact: Callable[[Any], Any]) -> Display:
         display: What is to be shown.
         redact: Takes the secrets out of JSON-like data.
     """
-    data = None if display.data is None else redact(dict(display.data))
+    data = None
+    if display.data is not None:
+        data = {kind: redact(part) if is_readable(kind) else part for kind, part in display.data.items()}
     return replace(display, data=data, metadata=redact(dict(display.metadata)))
 
 

@@ -260,9 +260,17 @@ def _explanation(failure: Failure) -> str:
     headline = cut(f"{failure.type}: {failure.message}".rstrip(": \n"), _MESSAGE_CHARACTERS)
     traceback = failure.traceback.strip("\n").removesuffix(headline).strip("\n")
     parts = [headline]
-    parts += ["", traceback[-_MESSAGE_CHARACTERS:]] if traceback else []
+    parts += ["", _end_of(traceback)] if traceback else []
     parts += ["", f"hint: {failure.hint}"] if failure.hint else []
     return "\n".join(parts)
+
+
+def _end_of(traceback: str) -> str:
+    """Return a traceback, of a long one its last lines: the error is at the end, with the line that raised it."""
+    if len(traceback) <= _MESSAGE_CHARACTERS:
+        return traceback
+    end = traceback[-_MESSAGE_CHARACTERS:]
+    return "…\n" + (end.partition("\n")[2] or end)
 
 
 def _headline(failure: Failure) -> str:

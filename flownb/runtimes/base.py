@@ -55,6 +55,10 @@ class Scope:
     """Takes secrets out of whatever is shown or raised."""
     environment: Mapping[str, str]
     """The process environment for commands."""
+    secrets: frozenset[str] = frozenset()
+    """The names of the run's secrets."""
+    tainted: frozenset[tuple[str, str | None]] = frozenset()
+    """Name and attribute, as the node reads them, of what holds something of a secret, whatever it looks like."""
 
 
 class Runtime(Protocol):

@@ -30,9 +30,12 @@ class MarkdownRuntime:
     """Runs `markdown` nodes: as `text`, and what they say is shown rendered."""
 
     async def run(self, node: Leaf, scope: Scope) -> object:
-        """Return the Markdown and show it."""
+        """Return the Markdown and show it, without what it tells of secrets."""
         text = await _text(node, scope)
-        redacted(scope)(Printed("text/markdown", text))
+        seen = text
+        if scope.tainted:
+            seen = _without_break(str(await render_apart(node.body, scope.values, hidden=scope.tainted)))
+        redacted(scope)(Printed("text/markdown", seen))
         return text
 
 
@@ -91,6 +94,10 @@ async def _text(node: Leaf, scope: Scope) -> str:
         except ExpressionError:
             await render_apart(text, scope.values)  # The same error, and it shows the text as it is.
             raise
+    return _without_break(text)
+
+
+def _without_break(text: str) -> str:
     return text[:-1].removesuffix("\r") if text.endswith("\n") else text
 
 

@@ -34,8 +34,8 @@ class PythonBody:
     """What tracebacks call the text that holds it, as `In[7]`."""
     first_line: int = 1
     """The code's first line in that text, counted from 1."""
-    values: Mapping[str, object] = field(default_factory=dict)
-    """Name → value, for every name that is there beside the builtins."""
+    values: Mapping[str, object] = field(default_factory=dict, repr=False)
+    """Name → value, for every name that is there beside the builtins; whoever logs a body does not show them."""
 
     @property
     def is_async(self) -> bool:
@@ -84,10 +84,14 @@ class PythonRuntime:
             if type(values.get(name)) is dict:
                 values[name] = Record(values[name])  # type: ignore[arg-type]  # The line above looked.
         body = PythonBody(source, place.source, place.line, values)
-        if body.is_async:
-            value = await scope.caller.run_async(body.begin, redacted(scope))
-        else:
-            value = await scope.caller.run(body, redacted(scope))
+        show = redacted(scope)
+        try:
+            if body.is_async:
+                value = await scope.caller.run_async(body.begin, show)
+            else:
+                value = await scope.caller.run(body, show)
+        finally:
+            show.end()
         if inspect.iscoroutine(value):
             value.close()
             raise NodeError("the value is a coroutine that nobody awaited", "write `await` before the call")

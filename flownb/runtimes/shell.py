@@ -67,13 +67,22 @@ class ShellRuntime:
             stdout, stderr = Output("stdout", show), Output("stderr", show, _naming(path, shell, script, prelude))
             arguments = ("bash", "-euo", "pipefail", path)
             try:
-                process = start(arguments, folder, {**scope.environment, **environment}, file, *values)
+                process = start(arguments, folder, {**_inherited(shell, scope), **environment}, file, *values)
             except FileNotFoundError as error:
                 raise NodeError("bash was not found", "install bash, or put its folder on PATH") from error
-        code = await finish(process, stdout, stderr, self._kill_after)
+        try:
+            code = await finish(process, stdout, stderr, self._kill_after)
+        finally:
+            show.end()
         if code:
             raise _failure(code, scope.redactor.text(stderr.last_line()))
         return _value(stdout.whole(), shell.output)
+
+
+def _inherited(node: ShellNode, scope: Scope) -> dict[str, str]:
+    """Return the process environment without the variables of secrets that the script does not name."""
+    words = set(re.findall(r"\w+", node.body))
+    return {name: value for name, value in scope.environment.items() if name not in scope.secrets or name in words}
 
 
 def _folder(node: ShellNode, scope: Scope) -> Path:

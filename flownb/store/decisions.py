@@ -18,7 +18,7 @@ from flownb.errors import FlowStateError
 from flownb.model.decision import Decision, Question, check_answer
 from flownb.model.state import RunState, decision_json
 from flownb.secrets import Redactor
-from flownb.store.files import TO_WRITE, Sync, sync_folder, write_beside
+from flownb.store.files import TO_WRITE, Sync, sync_folder, write_atomically, write_beside
 from flownb.store.paths import RunPaths
 from flownb.store.storable import readable, readable_text
 
@@ -31,6 +31,8 @@ _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errn
 
 def answer(paths: RunPaths, state: RunState, key: str, decision: Decision) -> Decision:
     """Answer an open question of a run that is not this process's own.
+
+    Secrets whose values this process's environment has are not stored; of others the run's own process takes care.
 
     Args:
         paths: The run.
@@ -46,7 +48,8 @@ def answer(paths: RunPaths, state: RunState, key: str, decision: Decision) -> De
         FlowInputError: It is no answer to the question.
     """
     question = asked(state, key)
-    earlier = state.decisions.get(key) or stored(paths, key)
+    redactor = Redactor(os.environ.get(name, "") for name in state.secrets)
+    earlier = state.decisions.get(key) or stored(paths, key, redactor)
     if earlier is not None:
         return earlier
     checked = check_answer(question, decision)
@@ -55,7 +58,7 @@ def answer(paths: RunPaths, state: RunState, key: str, decision: Decision) -> De
             f"`{key}` could be answered until {question.deadline:%Y-%m-%d %H:%M:%S} UTC: {question.default} holds",
             f"to ask again: flownb resume {state.run_id} --from {key}",
         )
-    return offer(paths, key, checked)
+    return offer(paths, key, checked, redactor=redactor)
 
 
 def asked(state: RunState, key: str) -> Question:
@@ -84,18 +87,17 @@ def offer(
         redactor: Knows the secrets; None: there are none.
 
     Returns:
-        The answer that stands: `decision` itself, or another that came first.
+        The answer that stands, as it is stored: without secrets. It is `decision`, or another that came first.
 
     Raises:
         FlowStateError: It cannot be written, or the one that came first cannot be read.
     """
-    earlier = stored(paths, key)
+    earlier = stored(paths, key, redactor)
     if earlier is not None:
         return earlier
     path = paths.decisions / _name(key)
-    hide = redactor or Redactor()
-    said = {"input": readable(hide.json(decision.input)), "by": readable_text(hide.text(decision.by))}
-    data = to_json(decision_json(decision) | said, indent=2, inf_nan_mode="constants") + b"\n"
+    decision = _hidden(decision, redactor)
+    data = _data(decision)
     try:
         paths.decisions.mkdir(exist_ok=True)
         beside = write_beside(path, data, sync)
@@ -110,19 +112,37 @@ def offer(
     return decision if first else offer(paths, key, decision, sync=sync, redactor=redactor)
 
 
-def stored(paths: RunPaths, key: str) -> Decision | None:
+def _hidden(decision: Decision, redactor: Redactor | None) -> Decision:
+    """Return an answer without secrets; itself where there are none in it."""
+    said = {"input": decision.input, "by": decision.by}
+    if not redactor or not redactor.holds(said):
+        return decision
+    return decision.model_copy(update={"input": redactor.json(decision.input), "by": redactor.text(decision.by)})
+
+
+def _data(decision: Decision) -> bytes:
+    said = {"input": readable(decision.input), "by": readable_text(decision.by)}
+    return to_json(decision_json(decision) | said, indent=2, inf_nan_mode="constants") + b"\n"
+
+
+def stored(paths: RunPaths, key: str, redactor: Redactor | None = None) -> Decision | None:
     """Return the answer to a question; None: there is none yet. Cheap enough to be asked again and again.
 
     Args:
         paths: The run.
         key: The node's key.
+        redactor: Knows the secrets: an answer that holds one, from a process that did not, is stored anew without it.
 
     Raises:
         FlowStateError: There is one, but it cannot be read.
     """
     path = paths.decisions / _name(key)
     try:
-        return Decision.model_validate_json(path.read_bytes())
+        decision = Decision.model_validate_json(path.read_bytes())
+        clean = _hidden(decision, redactor)
+        if clean is not decision:
+            write_atomically(path, _data(clean))
+        return clean  # noqa: TRY300
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:

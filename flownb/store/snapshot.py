@@ -62,14 +62,26 @@ def write_snapshot(
     """
     content = state_json(state)
     if redactor:
-        for part in ("inputs", "nodes", "decisions", "outputs", "errors"):
-            content[part] = redactor.json(content[part])
+        _hide(content, redactor)
     # What is no number is null: this file is read by tools that know JSON only.
     data = to_json(content, indent=2, inf_nan_mode="null") + b"\n"
     try:
         write_atomically(paths.snapshot, data, sync)
     except OSError as error:
         raise FlowStateError(f"cannot write the state file {paths.snapshot}: {error}", TO_WRITE) from error
+
+
+def _hide(content: dict[str, Any], redactor: Redactor) -> None:  # Any: whatever JSON holds
+    """Take secrets out of what comes from outside; statuses and names of nodes stay, whatever a secret is."""
+    for part in ("inputs", "outputs"):
+        content[part] = {name: redactor.json(value) for name, value in content[part].items()}
+    for node in content["nodes"].values():
+        node["output"] = redactor.json(node["output"])
+    told = [*content["errors"], *(node["error"] for node in content["nodes"].values() if node["error"])]
+    for failure in told:
+        failure |= {name: redactor.text(failure[name]) for name in ("type", "message", "traceback")}
+    for decision in content["decisions"].values():
+        decision |= {name: redactor.json(decision[name]) for name in ("input", "by")}
 
 
 def stored_state(paths: RunPaths) -> RunState:

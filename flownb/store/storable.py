@@ -25,6 +25,16 @@ _CLOSE: Final = b"]" * 8
 """Around a value: some levels are for what it will stand in."""
 
 
+def without_secrets(event: Event, redactor: Redactor) -> Event:
+    """Return an event with `•••` for each secret in it; itself where there is none.
+
+    Args:
+        event: What happened.
+        redactor: Knows the secrets.
+    """
+    return _changed(event, redactor.json, redactor.text) if redactor else event
+
+
 def storable(event: Event, redactor: Redactor) -> tuple[Event, bytes]:
     """Return an event as it can be stored, and its line without the line break.
 
@@ -35,8 +45,7 @@ def storable(event: Event, redactor: Redactor) -> tuple[Event, bytes]:
         event: What happened.
         redactor: Knows the secrets.
     """
-    if redactor:
-        event = _changed(event, redactor.json, redactor.text)
+    event = without_secrets(event, redactor)
     try:
         line = _line(event)
         if len(line) >= _SUSPECT:
@@ -91,37 +100,43 @@ def readable_text(text: str) -> str:
 
 def _changed(event: Event, change: Callable[[JsonValue], JsonValue], text: Callable[[str], str]) -> Event:
     """Return an event with everything changed that comes from outside; keys of nodes, statuses and the like stay."""
+    fields: dict[str, object]
     match event:
         case e.RunStarted() | e.RunResumed():
-            return _with(event, inputs=_each(event.inputs, change))
+            fields = {"inputs": _each(event.inputs, change)}
+        case e.Planned():
+            fields = {"nodes": tuple(_planned(node, text) for node in event.nodes)}
         case e.NodeCompleted():
             output = change(event.output)
-            return event if output is event.output else _with(event, output=output, reusable=False)
+            if output is event.output:
+                return event
+            fields = {"output": output, "reusable": False}
         case e.AttemptFailed() | e.NodeFailed():
-            return _with(event, failure=_failure(event.failure, text))
+            fields = {"failure": _failure(event.failure, text)}
         case e.NodeSkipped():
-            return _with(event, reason=text(event.reason))
+            fields = {"reason": text(event.reason)}
         case e.Asked(question=question):
             shown = {source: text(rows) for source, rows in question.shown.items()}
             asked = {"heading": text(question.heading), "text": text(question.text), "shown": shown}
-            return _with(event, question=question.model_copy(update=asked))
+            fields = {"question": question.model_copy(update=asked)}
         case e.Decided(decision=decision):
             said = {"input": change(decision.input), "by": text(decision.by)}
-            return _with(event, decision=decision.model_copy(update=said))
+            fields = {"decision": decision.model_copy(update=said)}
         case e.RunFinished():
             failures = tuple(_failure(failure, text) for failure in event.failures)
-            return _with(event, outputs=_each(event.outputs, change), failures=failures)
+            fields = {"outputs": _each(event.outputs, change), "failures": failures}
         case _:
             return event
-
-
-def _with(event: Event, **fields: object) -> Event:
     return event.model_copy(update=fields)
 
 
 def _each(values: dict[str, JsonValue], change: Callable[[JsonValue], JsonValue]) -> dict[str, JsonValue]:
     """Change values, not their names: those are the document's."""
     return {name: change(value) for name, value in values.items()}
+
+
+def _planned(node: e.PlannedNode, text: Callable[[str], str]) -> e.PlannedNode:
+    return node.model_copy(update={"asks": text(node.asks), "repeat": text(node.repeat)})
 
 
 def _failure(failure: Failure, text: Callable[[str], str]) -> Failure:

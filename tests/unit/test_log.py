@@ -436,3 +436,15 @@ def test_a_write_that_fails_leaves_the_document_as_it_was(tmp_path: Path, monkey
         write_log(path, LOG)
     assert path.read_text() == "# T\n"
     assert [file.name for file in tmp_path.iterdir()] == ["a.flow.md"]
+
+
+def test_of_a_long_traceback_the_end_is_kept_with_whole_lines() -> None:
+    lines = [f'  File "In[3]", line {number}, in deeper' for number in range(1000)]
+    trace = "\n".join(["Traceback (most recent call last):", *lines, "RecursionError: the very end"])
+    log = render_log(state_of(*failed("a", "no more", traceback=trace)))
+    assert "RecursionError: the very end" in log
+    assert "line 999, in deeper" in log
+    assert "line 0, in deeper" not in log
+    shown = log.partition("no more\n\n")[2].splitlines()
+    assert (shown[0], shown[1] in lines) == ("…", True)
+    assert len(log) < 6000

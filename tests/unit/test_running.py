@@ -354,7 +354,8 @@ def test_a_secret_is_in_no_file_and_not_on_the_screen(
     run_command(["show", "last", "--json"])
     shown = capfd.readouterr()
     state = json.loads(shown.out)
-    assert state["nodes"]["length"]["output"] == len(SECRET)
+    assert [state["nodes"][node]["output"] for node in ("text", "length")] == ["•••"] * 2
+    assert state["nodes"]["length"]["reusable"] is False
     forms = {SECRET, json.dumps(SECRET)[1:-1], json.dumps(SECRET, ensure_ascii=False)[1:-1]}
     files = {file: file.read_text() for file in tmp_path.rglob("*") if file.is_file()}
     assert len(files) >= 4

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from flownb.errors import ExpressionError, NodeError
@@ -183,3 +185,17 @@ def test_json_text_errors_have_their_line() -> None:
         load_json("[\n1\n2]")
 
     assert caught.value.line == 3
+
+
+@pytest.mark.parametrize(
+    "body", ["# {{ s | b64encode }} {{ n }}", "{{ s | b64encode }}\n", "{% set a = s %}{{ a[1:] }} {{ n }}"]
+)
+def test_markdown_shows_nothing_that_is_made_from_a_secret(body: str) -> None:
+    shown: list[Printed] = []
+    scope = scope_of({"s": "hunter2" * 3, "n": 5}, printed=shown.append)
+    scope = replace(scope, tainted=frozenset({("s", None)}))
+    made = run_node(MarkdownRuntime(), node_of(MarkdownNode, body), scope)
+    assert "•••" in str(shown[0].data)
+    assert "aHVudGVy" not in str(shown[0].data)
+    assert "hunter2" not in str(shown[0].data)
+    assert "•••" not in str(made)

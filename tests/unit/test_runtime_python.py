@@ -250,3 +250,23 @@ def test_an_error_whose_text_fails_is_still_shown() -> None:
 
 def test_a_body_does_not_take_over_how_flownb_is_compiled() -> None:
     assert run("def f(x: int): pass\nf.__annotations__") == {"x": int}
+
+
+def test_a_secret_that_is_printed_in_pieces_is_hidden_in_each_stream() -> None:
+    shown: list[Printed] = []
+
+    class Loud(HereCaller):
+        async def run(self, function, printed):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+            for part in ("a hun", "ter2", " b hunt"):
+                printed(Printed("stdout", part))
+                printed(Printed("stderr", part))
+            return function()
+
+    scope = scope_of(printed=shown.append, secrets=("hunter2",), caller=Loud())
+    run_node(PythonRuntime(), node_of(PythonNode, "1"), scope)
+    for mime in ("stdout", "stderr"):
+        assert "".join(str(printed.data) for printed in shown if printed.mime == mime) == "a ••• b hunt"
+
+
+def test_a_body_does_not_show_its_values_when_it_is_logged() -> None:
+    assert "hunter2" not in repr(PythonBody("secrets.T", values={"secrets": {"T": "hunter2"}}))

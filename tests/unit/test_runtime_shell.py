@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -392,3 +393,53 @@ def test_where_the_system_has_no_pidfd_a_thread_waits(monkeypatch: pytest.Monkey
     with pytest.raises(TimeoutError):
         run_node(ShellRuntime(), node_of(ShellNode, "sleep 60"), scope_of(), 0.1)
     assert zombies() == []
+
+
+# Secrets on the screen.
+
+
+@pytest.mark.parametrize("where", ["", " >&2"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "printf hun; sleep 0.1; echo ter2hunter2",
+        "set -x; : {{ s }}; echo ok",
+        "printf 'x %s' {{ s }}",
+        "printf '%s\\r' 10 {{ s }} 20; echo",
+        'v={{ s }}; printf %s "${v:0:3}"; sleep 0.1; echo "${v:3}"',
+        "echo {{ s }} | base64",
+        "printf '%q\\n' {{ s }}",
+        "printf 'y%.0s' {1..65530}; echo {{ s }}",
+    ],
+)
+def test_a_secret_is_not_on_the_screen_however_it_is_written(script: str, where: str) -> None:
+    shown: list[Printed] = []
+    scope = scope_of({"s": "hunter2hunter2"}, printed=shown.append, secrets=("hunter2hunter2",))
+    node = node_of(ShellNode, f"{{ {script}; }}{where}")
+    run_node(ShellRuntime(), node, scope)
+    for mime in ("stdout", "stderr"):
+        text = "".join(str(printed.data) for printed in shown if printed.mime == mime)
+        assert "hunter2" not in text
+        assert "aHVudGVyMmh1bnRlcjI" not in text
+    assert "•••" in "".join(str(printed.data) for printed in shown)
+
+
+def test_what_was_held_back_is_shown_when_the_script_is_stopped() -> None:
+    shown: list[Printed] = []
+    scope = scope_of(printed=shown.append, secrets=("hunter2",))
+    with pytest.raises(TimeoutError):
+        run_node(ShellRuntime(0.1), node_of(ShellNode, "echo a hunt; printf hunt; sleep 9"), scope, limit_s=0.5)
+    assert "".join(str(printed.data) for printed in shown).startswith("a hunt\n")
+
+
+def test_a_child_inherits_no_secret_that_the_script_does_not_name() -> None:
+    environment = {"PATH": os.environ["PATH"], "TOKEN": "hunter2", "OTHER": "x"}
+
+    def names(script: str, **fields: object) -> str:
+        scope = replace(scope_of({"s": "hunter2"}, environment=environment), secrets=frozenset({"TOKEN"}))
+        return str(run_node(ShellRuntime(), node_of(ShellNode, f"{script}env | cut -d= -f1", **fields), scope))
+
+    assert "TOKEN" not in names("")
+    assert "OTHER" in names("")
+    assert "TOKEN" in names(": $TOKEN\n")
+    assert "KEY" in names("", env={"KEY": "{{ s }}"})

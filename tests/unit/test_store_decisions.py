@@ -191,10 +191,19 @@ def test_an_answer_that_cannot_be_read_names_its_file(paths: RunPaths, text: str
 
 def test_secrets_do_not_reach_the_file(paths: RunPaths) -> None:
     told = YES.model_copy(update={"input": {"token": "hunter2hunter2"}})
-    assert offer(paths, "review", told, redactor=Redactor(["hunter2hunter2"])) is told
-    decided = stored(paths, "review")
+    standing = offer(paths, "review", told, redactor=Redactor(["hunter2hunter2"]))
+    assert standing.input == {"token": "•••"}
+    assert standing == stored(paths, "review")
+
+
+def test_a_secret_that_another_process_did_not_know_is_taken_out_when_the_run_reads_it(paths: RunPaths) -> None:
+    offer(paths, "review", YES.model_copy(update={"input": "hunter2hunter2", "by": "hunter2hunter2"}))
+    decided = stored(paths, "review", Redactor(["hunter2hunter2"]))
     assert decided is not None
-    assert decided.input == {"token": "•••"}
+    assert (decided.input, decided.by) == ("•••", "•••")
+    assert "hunter2" not in (paths.decisions / "review.json").read_text()
+    assert names_in(paths.decisions) == ["review.json"]
+    assert stored(paths, "review") == decided
 
 
 def test_an_input_that_json_cannot_hold_is_stored_as_far_as_it_goes(paths: RunPaths) -> None:

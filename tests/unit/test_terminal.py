@@ -236,3 +236,18 @@ def test_without_an_answer_such_a_node_stays_open(terminal: Terminal) -> None:
 def test_yaml_that_is_none_is_refused_with_its_source() -> None:
     with pytest.raises(FlowError, match="-i topic: "):
         read_yaml("[1, ", "-i topic")
+
+
+def test_what_is_shown_goes_through_what_hides_secrets(terminal: Terminal) -> None:
+    class Table:
+        def __str__(self) -> str:
+            return "a  hunter2"
+
+    terminal.screen.answers.append(partial(os.write, terminal.person, b"a\n"))
+    values = {"note": "it is hunter2", "table": Table(), "n": 5}
+    request = Request(question(), values, lambda: False, lambda text: text.replace("hunter2", "•••"))
+    decision = terminal.asker.decide(request)
+    assert decision is not None
+    shown = terminal.screen.getvalue()
+    assert "hunter2" not in shown
+    assert ("it is •••" in shown, "a  •••" in shown, "5" in shown) == (True, True, True)
