@@ -103,7 +103,7 @@ class Session:
         self.error: BaseException | None = None
         """What broke the run itself, as a full disk; None: nothing."""
         self._journal, self._redactor, self._hooks = prepared.journal, prepared.redactor, hooks
-        self._executors = Places(self.main)
+        self._executors = Places(self.main, prepared.journal.held)
         self.waiter: Callable[[float | None], bool | None] | None = None
         """Waits in place of `wait`, so that its thread can be served meanwhile; returns None where it cannot."""
         self.was_interrupted = False
@@ -209,6 +209,7 @@ class Session:
             clock=utc_now,
             sleep=asyncio.sleep,
             uniform=random.uniform,  # noqa: S311 it spreads retries, it guards nothing
+            held=prepared.journal.held,
         )
 
     def _watch(self, event: Event, state: RunState) -> None:

@@ -113,6 +113,7 @@ async def _run_leaf(engine: Engine, node: Leaf, key: str, frame: Frame) -> Made:
         printed=lambda printed: services.printed(key, printed),
         redactor=services.redactor,
         environment=services.environment,
+        held=services.held,
     )
     value = await services.runtime(node.TITLE).run(node, scope)
     if isinstance(node.repeat, Foreach) and node.repeat.collect:

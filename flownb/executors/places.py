@@ -15,17 +15,19 @@ from flownb.model.policy import ExecutorName
 class Places(dict[ExecutorName, Executor]):
     """Name → executor. Looking one up makes it, with the context variables of where this was made."""
 
-    def __init__(self, main: MainExecutor) -> None:
+    def __init__(self, main: MainExecutor, held: int | None = None) -> None:
         """Begin with the executors of this process.
 
         Args:
             main: What runs bodies on the thread that serves the run.
+            held: The descriptor of the run's lock, for processes; None: there is none.
         """
         super().__init__({ExecutorName.MAIN: main, ExecutorName.THREAD: ThreadExecutor()})
         self._context = copy_context()
+        self._held = held
 
     def __missing__(self, name: ExecutorName) -> Executor:
-        made = self[name] = self._context.run(_make, name)
+        made = self[name] = self._context.run(_make, name, self._held)
         return made
 
     def close(self) -> None:
@@ -34,10 +36,10 @@ class Places(dict[ExecutorName, Executor]):
             executor.close()
 
 
-def _make(name: ExecutorName) -> Executor:
+def _make(name: ExecutorName, held: int | None) -> Executor:
     match name:
         case ExecutorName.PROCESS:
-            return ProcessExecutor()
+            return ProcessExecutor(held=held)
         case ExecutorName.DASK:
             return DaskExecutor()
         case ExecutorName.MAIN | ExecutorName.THREAD:

@@ -55,6 +55,8 @@ class Scope:
     """Takes secrets out of whatever is shown or raised."""
     environment: Mapping[str, str]
     """The process environment for commands."""
+    held: int | None = None
+    """A descriptor that what is started keeps open as long as anything of it lives: the run's lock. None: there is none."""
 
 
 class Runtime(Protocol):

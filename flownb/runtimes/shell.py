@@ -1,4 +1,4 @@
-"""Bash scripts: each in a session of its own, which is gone when the node is done."""
+"""Bash scripts: each in a group of its own, which is gone when the node is done."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class ShellRuntime:
     """Runs `bash` nodes.
 
     A script's standard input is empty. When bash has ended, whatever it left running in its process group is ended
-    too: a finished node leaves nothing behind (a script that wants that starts it with `setsid`). The script reaches
+    too: a finished node leaves nothing behind (a script that wants that starts it with `setsid`). Nothing at all is left
+    of a script that was stopped, or whose runner was killed. The script reaches
     bash through memory: it may be of any size, and neither it nor the values in it show in the list of processes.
     """
 
@@ -61,7 +62,9 @@ class ShellRuntime:
             stdout, stderr = Output("stdout", show), Output("stderr", show, _naming(path, shell, script))
             arguments = ("bash", "-euo", "pipefail", path)
             try:
-                process = start(arguments, folder, {**scope.environment, **environment}, file)
+                process = start(
+                    arguments, folder, {**scope.environment, **environment}, file, self._kill_after, scope.held
+                )
             except FileNotFoundError as error:
                 raise NodeError("bash was not found", "install bash, or put its folder on PATH") from error
         code = await finish(process, stdout, stderr, self._kill_after)

@@ -343,8 +343,9 @@ def test_a_process_that_dies_is_a_failure_of_its_body(executor: ProcessExecutor,
 def test_a_process_that_died_between_two_bodies_is_replaced(executor: ProcessExecutor) -> None:
     pid = go(executor, "import os\nos.getpid()")
     assert isinstance(pid, int)
-    psutil.Process(pid).kill()
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # Until its last thread is gone; it is not reaped.
+    victim = psutil.Process(pid)
+    victim.kill()
+    victim.wait()
     assert go(executor, "1") == 1
 
 
