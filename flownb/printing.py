@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -49,6 +50,18 @@ def print_result(result: str | Mapping[str, JsonValue] | Sequence[Mapping[str, J
 def say(text: str) -> None:
     """Write to standard error."""
     click.echo(visible(text), err=True)
+
+
+def leave_closed_terminal() -> None:
+    """Let all that would be written to a terminal that was closed go nowhere: it can only fail."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            number = stream.fileno()
+            os.write(number, b"")
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, number)
+            os.close(nowhere)
 
 
 def tell(message: str, hint: str = "") -> None:

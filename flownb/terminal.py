@@ -105,8 +105,8 @@ class TerminalAsker:
             shown: Expression → value, shown with it.
 
         Returns:
-            The answer; the default with `timed_out` where its time passed; None where it was answered elsewhere, and for a
-            question that has no answer to fall back on (a node with `once`) where none was given.
+            The answer; the default with `timed_out` where its time passed; None where it was answered elsewhere or the
+            terminal was closed, and for a question that has no answer to fall back on (a node with `once`) where none was given.
         """
         with self._pause(), _interruptible():
             try:
@@ -118,6 +118,8 @@ class TerminalAsker:
                 self._say(f"{question.key}: the time is over: {question.default}")
                 now = datetime.now(UTC)
                 return Decision(action=question.default, at=now, via=Via.DEFAULT, timed_out=True)
+            except _GoneError:
+                return None
             except (KeyboardInterrupt, EOFError):
                 self._say("")
                 return self._fallback(question)
@@ -172,7 +174,7 @@ class TerminalAsker:
         """Return one line without the spaces around it.
 
         Raises:
-            EOFError: Ctrl-D, or the terminal is gone.
+            EOFError: Ctrl-D.
         """
         self._console.file.write(prompt)
         self._console.file.flush()
@@ -192,9 +194,9 @@ class TerminalAsker:
         try:
             read = os.read(self._stdin, 4096)
         except OSError as error:  # EIO: the terminal was closed.
-            raise EOFError from error
-        if not read:
-            raise EOFError
+            raise _GoneError from error
+        if not read:  # Ctrl-D; a terminal that was closed looks the same, but is none any more.
+            raise EOFError if os.isatty(self._stdin) else _GoneError
         return read
 
     def _forget_typed(self) -> None:
@@ -211,14 +213,19 @@ class _SettledError(Exception):
     """The question was answered elsewhere."""
 
 
+class _GoneError(Exception):
+    """The terminal was closed: nobody has said anything."""
+
+
 class _TooLateError(Exception):
     """The time to answer is over."""
 
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt here, whatever the host does with it elsewhere."""
-    if threading.current_thread() is not threading.main_thread():
+    """Let Ctrl-C raise KeyboardInterrupt here, whatever the host does with it elsewhere, unless it is ignored."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         yield
         return
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

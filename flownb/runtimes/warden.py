@@ -19,6 +19,8 @@ from contextlib import suppress
 
 _PDEATHSIG, _DUMPABLE, _NAME, _SUBREAPER = 1, 4, 15, 36
 """What `prctl` sets (linux/prctl.h)."""
+_EXITING = 0x4
+"""PF_EXITING (linux/sched.h), one of the flags in /proc/…/stat."""
 _END = frozenset({signal.SIGTERM, signal.SIGHUP})
 """Tell it to end everything; the second one to kill it at once."""
 _ORPHANED = signal.SIGUSR1
@@ -81,7 +83,6 @@ class _Watch:
         while self._status is None or self._is_any_left():
             ending = self._end_at < float("inf")
             self._hear(_LOOK_ENDING if ending else _LOOK)
-            self._reap()
             if not self._act(time.monotonic()):
                 break
         _end_like(self._status)
@@ -92,10 +93,19 @@ class _Watch:
         if number in _END:
             self._kill_at = now if self._everything else now + self._kill_after
             self._end_at = now
-            self._everything = True
-        if not self._is_orphaned and os.getppid() != self._runner:
+            self._everything, self._is_told = True, False
+        self._reap()
+        # After the reaping: of a command that ended because the runner does, nothing is let be.
+        if not self._is_orphaned and self._is_runner_gone():
             self._is_orphaned = self._everything = True
             self._end_at = self._kill_at = now
+
+    def _is_runner_gone(self) -> bool:
+        """Return whether the runner is gone or going: its pipes are closed before its children have another parent."""
+        if os.getppid() != self._runner or sys.platform != "linux":
+            return os.getppid() != self._runner
+        runner = _fields(self._runner)
+        return runner is None or runner[0] in b"ZX" or bool(int(runner[6]) & _EXITING)
 
     def _reap(self) -> None:
         with suppress(ChildProcessError):
@@ -152,14 +162,18 @@ def _descendants() -> list[_Process]:
 
 
 def _read(number: int) -> _Process | None:
+    fields = _fields(number)
+    # A zombie's children are those of another by now.
+    return None if fields is None or fields[0] in b"ZX" else _Process(number, int(fields[1]), int(fields[2]))
+
+
+def _fields(number: int) -> list[bytes] | None:
+    """Return what proc(5) tells of a process: state, ppid, pgrp, session, tty_nr, tpgid, flags, …; None: it is gone."""
     try:
         with open(f"/proc/{number}/stat", "rb") as file:  # noqa: PTH123 pathlib takes too long to import.
-            text = file.read()
-    except OSError:  # It has ended meanwhile.
+            return file.read().rpartition(b")")[2].split()  # What stands before may hold anything.
+    except OSError:
         return None
-    # proc(5): pid (comm) state ppid pgrp …, and comm may hold anything. A zombie's children are those of another by now.
-    state, parent, group = text.rpartition(b")")[2].split()[:3]
-    return None if state in b"ZX" else _Process(number, int(parent), int(group))
 
 
 def _next_signal(pause: float) -> int | None:
