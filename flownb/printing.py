@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -54,9 +53,8 @@ def say(text: str) -> None:
 
 def leave_closed_terminal() -> None:
     """Let all that would be written to a terminal that was closed go nowhere: it can only fail."""
-    for stream in (sys.stdout, sys.stderr):
+    for number in (1, 2):
         try:
-            number = stream.fileno()
             os.write(number, b"")
         except OSError:
             nowhere = os.open(os.devnull, os.O_WRONLY)
