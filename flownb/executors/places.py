@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from contextvars import copy_context
 from typing import assert_never
 
@@ -31,9 +32,12 @@ class Places(dict[ExecutorName, Executor]):
         return made
 
     def close(self) -> None:
-        """Close those that were made."""
+        """Close those that were made; what one of them raises is shown, and is nothing to the run, which has ended."""
         for executor in self.values():
-            executor.close()
+            try:
+                executor.close()
+            except Exception:  # noqa: BLE001 Dask's, too.
+                traceback.print_exc()
 
 
 def _make(name: ExecutorName, held: int | None) -> Executor:

@@ -7,6 +7,7 @@ import os
 import queue
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ IDLE: Final = 30.0
 """Seconds after which a process that nobody needs ends."""
 _LOOK: Final = 1.0
 """Seconds between looks whether a process is there: what it started may hold its pipe open."""
+_CLOSE: Final = 1.0
+"""Seconds that the end of all processes is waited for when they are closed."""
 _REAP: Final = 5.0
 """Seconds that the end of a killed process is waited for."""
 Task = Call[Any]
@@ -76,7 +79,7 @@ class ProcessExecutor:
         return await call.result(self._grace)
 
     def close(self) -> None:
-        """Kill all processes, also those whose bodies still run."""
+        """Kill all processes, also those whose bodies still run, and wait at most a second for their end."""
         self._pool.close()
 
 
@@ -124,6 +127,9 @@ class _Pool:
         for worker in workers:
             worker.kill()
             worker.tasks.put(None)
+        deadline = time.monotonic() + _CLOSE
+        for worker in workers:  # Killing takes milliseconds, and the run's lock is given back after this.
+            worker.join(max(0.0, deadline - time.monotonic()))
 
 
 class _Worker(threading.Thread):
@@ -145,10 +151,12 @@ class _Worker(threading.Thread):
         while (call := self._next()) is not None:
             call.perform(self)
             stays = not self._killed and self._pool.rest(self)  # Before the loop hears of it: its next call finds this.
-            if not stays:
-                self._pool.remove(self)
-                self._end()
-            call.hand_back()
+            try:
+                if not stays:
+                    self._pool.remove(self)
+                    self._end()
+            finally:
+                call.hand_back()
             del call  # It holds the body's values.
             if not stays:
                 return
@@ -184,7 +192,11 @@ class _Worker(threading.Thread):
         message = self._exchange(data)
         while message[:1] != worker.OUTCOME:
             mime = "stdout" if message[:1] == worker.STDOUT else "stderr"
-            printed(Printed(mime, message[1:].decode("utf-8", "surrogatepass")))
+            try:
+                printed(Printed(mime, message[1:].decode("utf-8", "surrogatepass")))
+            except BaseException:
+                self.kill()  # It is not done with the body, and must not be given another.
+                raise
             message = self._exchange(None)
         return parcel.open_outcome(message[1:])
 
@@ -223,9 +235,9 @@ class _Worker(threading.Thread):
             with self._lock:
                 was_killed = self._killed
                 self._kill()
+            process.join(_REAP)  # Until its warden has ended, and with it everything.
             if was_killed:
                 raise Stopped from error
-            process.join(_REAP)
             code = process.exitcode
             raise NodeError(f"the process of the body died: {_ending(code)}", _advice(code)) from None
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
@@ -37,17 +38,22 @@ class Output:
         self._show = show
         self._change = change
         self._bytes = bytearray()
+        self._is_shown = True
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._line = ""
 
     def take(self, data: bytes) -> None:
-        """Take the next bytes; none: the stream is at its end."""
+        """Take the next bytes; none: the stream is at its end. Raises nothing: what cannot be shown is shown no more."""
         self._bytes += data
         text = self._line + self._decoder.decode(data, final=not data)
         end = max(text.rfind("\n"), text.rfind("\r")) + 1 if data and len(text) < _CHUNK else len(text)
         self._line = text[end:]
-        if end:
-            self._show(Printed(self._mime, self._changed(text[:end])))
+        if end and self._is_shown:
+            try:
+                self._show(Printed(self._mime, self._changed(text[:end])))
+            except Exception:  # noqa: BLE001 A stranger's function: the script does not depend on who looks at it.
+                self._is_shown = False
+                traceback.print_exc()
 
     def whole(self) -> str:
         """Return all of it."""
