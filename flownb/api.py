@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -109,7 +110,8 @@ def run(
     """Run a workflow to its end, or to where only a person can go on, and return the run.
 
     Blocks. Bodies with `executor: main` run on the calling thread. It does not raise when the run fails: look at
-    `status` and `errors`, or call `raise_for_status()`.
+    `status` and `errors`, or call `raise_for_status()`. SIGTERM and SIGHUP cancel the run before they end the program, where
+    that has no handler of its own for them and calls this on its main thread.
 
     Args:
         workflow: A workflow, or the path of a `.flow.md` or a notebook.
@@ -154,8 +156,8 @@ async def run_async(
         loop.call_soon_threadsafe(call)
 
     stop = _Stop()
-    with capturing(), MainInterrupts(stop) as interrupts:
-        stop.session = session = Session(prepared, hooks, post, interrupts)
+    with capturing(), MainInterrupts(stop, stop.end) as interrupts:
+        session = stop.at(Session(prepared, hooks, post, interrupts))
         made = Run(session.paths, session.state, session)
         session.start()
         try:
@@ -320,11 +322,11 @@ def stored_workflow(paths: RunPaths, document: Path | None, around: Around, secr
 
 
 def serve(prepared: Prepared, hooks: Hooks) -> Run:
-    """Run on the calling thread until the run has ended or is put aside; Ctrl-C cancels it. Blocks."""
+    """Run on the calling thread until the run has ended or is put aside; Ctrl-C, SIGTERM and SIGHUP cancel it. Blocks."""
     queue = MainQueue()
     stop = _Stop()
-    with capturing(), MainInterrupts(stop) as interrupts:
-        stop.session = session = Session(prepared, hooks, queue.post, interrupts)
+    with capturing(), MainInterrupts(stop, stop.end) as interrupts:
+        session = stop.at(Session(prepared, hooks, queue.post, interrupts))
         made = Run(session.paths, session.state, session)
         session.when_finished(queue.wake)
         session.start()
@@ -335,13 +337,30 @@ def serve(prepared: Prepared, hooks: Hooks) -> Run:
 
 
 class _Stop:
-    """What Ctrl-C does: it stops the session, once there is one."""
+    """What Ctrl-C, SIGTERM and SIGHUP do: they stop the session, as soon as there is one."""
 
-    session: Session | None = None
+    def __init__(self) -> None:
+        self._session: Session | None = None
+        self._early: list[Callable[[Session], None]] = []
 
     def __call__(self) -> None:
-        if self.session is not None:
-            self.session.interrupt()
+        self._do(Session.interrupt)
+
+    def end(self, number: int) -> None:
+        self._do(lambda session: session.end(number))
+
+    def at(self, session: Session) -> Session:
+        """Say which one; one that was to be stopped before is stopped now."""
+        self._session = session
+        for stop in self._early:
+            stop(session)
+        return session
+
+    def _do(self, stop: Callable[[Session], None]) -> None:
+        if self._session is not None:
+            stop(self._session)
+        else:
+            self._early.append(stop)
 
 
 def _serve_api(prepared: Prepared, decide: Decide | None, on_error: OnError | None, listen: Listen | None) -> Run:
@@ -352,6 +371,10 @@ def _ended(made: Run, on_error: OnError | None) -> Run:
     assert made.session is not None, "it was just served"
     if made.session.error is not None:
         raise made.session.error
+    if made.session.ended_by:
+        signal.raise_signal(
+            made.session.ended_by
+        )  # What it does is as before again: nobody had set anything, so it ends this.
     if made.session.was_interrupted:
         raise KeyboardInterrupt(f"run {made.id} was cancelled; to go on: flownb resume {made.id}")
     if on_error is not None and made.status is RunStatus.FAILED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,7 @@ from flownb.logsection import find_log
 from flownb.model.decision import Action, Decision, Request
 from flownb.model.events import RunStatus
 from flownb.preparing import STATE_FOLDER
-from flownb.printing import print_result, say, short_path, tell
+from flownb.printing import leave_closed_terminal, print_result, say, short_path, tell
 from flownb.progress import Progress, error_console
 from flownb.render.log import write_log
 from flownb.store.paths import RunPaths
@@ -30,6 +31,8 @@ EXIT_CODES: Final[Mapping[RunStatus, int]] = {
     RunStatus.CANCELLED: 130,
 }
 """Status of a run → exit code (interfaces.md, section 2)."""
+_SIGNALLED: Final = 128
+"""What is added to the number of the signal that cancelled a run."""
 
 
 def serve_here(paths: RunPaths, serve: Callable[[Hooks], Run], *, suspend: bool) -> Run:
@@ -39,13 +42,22 @@ def serve_here(paths: RunPaths, serve: Callable[[Hooks], Run], *, suspend: bool)
     say(f"run {paths.run_id} of {paths.workflow}, kept in {short_path(paths.root)}")
     hooks = Hooks(
         decide=_decider(console, progress, suspend=suspend),
-        watch=lambda event, _state: progress.listen(event),
-        printed=progress.printed,
+        watch=lambda event, _state: _drawn(partial(progress.listen, event)),
+        printed=lambda key, printed: _drawn(partial(progress.printed, key, printed)),
     )
     try:
         return serve(hooks)
     finally:
+        leave_closed_terminal()
         progress.close()
+
+
+def _drawn(draw: Callable[[], None]) -> None:
+    """Draw; a run does not end because its terminal was closed."""
+    try:
+        draw()
+    except OSError:
+        leave_closed_terminal()
 
 
 def _decider(console: Console, progress: Progress, *, suspend: bool) -> Callable[[Request], Decision | None]:
@@ -86,6 +98,8 @@ def finish(made: Run, *, as_json: bool) -> int:
             tell(run_error(made).message, f"{made.errors[0].hint}\nthen go on with: {go_on}")
         case _:
             tell(run_error(made).message, f"go on with: {go_on}")
+    if made.status is RunStatus.CANCELLED and made.session is not None and made.session.ended_by:
+        return _SIGNALLED + made.session.ended_by
     return EXIT_CODES.get(made.status, 1)
 
 

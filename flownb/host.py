@@ -104,11 +104,13 @@ class Session:
         self.error: BaseException | None = None
         """What broke the run itself, as a full disk; None: nothing."""
         self._journal, self._redactor, self._hooks = prepared.journal, prepared.redactor, hooks
-        self._executors = Places(self.main)
+        self._executors = Places(self.main, prepared.journal.held)
         self.waiter: Callable[[float | None], bool | None] | None = None
         """Waits in place of `wait`, so that its thread can be served meanwhile; returns None where it cannot."""
         self.was_interrupted = False
         """Whether a person pressed Ctrl-C or the stop button."""
+        self.ended_by = 0
+        """The number of the signal that told this process to end, SIGTERM or SIGHUP; 0: none."""
         self._left_open: set[str] = set()
         self._finished = threading.Event()
         self._callbacks: list[Callable[[], None]] = []
@@ -151,6 +153,11 @@ class Session:
     def interrupt(self) -> None:
         """Stop the run because a person pressed Ctrl-C or the stop button; fit for a signal handler."""
         self.was_interrupted = True
+        self.cancel()
+
+    def end(self, number: int) -> None:
+        """Stop the run because a signal told this process to end; fit for a signal handler."""
+        self.ended_by = self.ended_by or number
         self.cancel()
 
     def decide(self, key: str, decision: Decision) -> Decision:
@@ -226,6 +233,7 @@ class Session:
             clock=utc_now,
             sleep=asyncio.sleep,
             uniform=random.uniform,  # noqa: S311 it spreads retries, it guards nothing
+            held=prepared.journal.held,
         )
 
     def _printed(self, key: str, printed: Printed) -> None:
@@ -271,14 +279,16 @@ class Session:
         if request.is_settled():
             return
         try:
-            decision = self._hooks.decide(request)
+            with self.main.interrupts.body(request):
+                decision = self._hooks.decide(request)
             if decision is not None:
                 _check_decision(request, decision)
                 stamped = decision if decision.at else decision.model_copy(update={"at": utc_now()})
                 self.decide(request.node, stamped)
                 return
-        except Exception as error:  # noqa: BLE001 a stranger's function
-            self.error = error
+        except BaseException as error:  # noqa: BLE001 a stranger's function: it ends the run, and then is raised by who serves it
+            if not (self.was_interrupted or self.ended_by):
+                self.error = error
             self.cancel()
             return
         with suppress(RuntimeError):
@@ -289,7 +299,7 @@ class Session:
             self.engine.look_for_quiet()
 
     def _is_settled(self, question: Question) -> bool:
-        if self.is_finished or question.key in self.state.decisions:
+        if self.is_finished or self.ended_by or question.key in self.state.decisions:
             return True
         over = question.deadline is not None and utc_now() >= question.deadline
         return over or decisions.stored(self.paths, question.key) is not None

@@ -51,6 +51,17 @@ def say(text: str) -> None:
     click.echo(visible(text), err=True)
 
 
+def leave_closed_terminal() -> None:
+    """Let all that would be written to a terminal that was closed go nowhere: it can only fail."""
+    for number in (1, 2):
+        try:
+            os.write(number, b"")
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, number)
+            os.close(nowhere)
+
+
 def tell(message: str, hint: str = "") -> None:
     """Write an error and what to do about it to standard error."""
     say(f"error: {message}" + (f"\nhint: {hint}" if hint else ""))

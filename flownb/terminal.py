@@ -126,8 +126,8 @@ class TerminalAsker:
             shown: Expression → value, shown with it.
 
         Returns:
-            The answer; the default with `timed_out` where its time passed; None where it was answered elsewhere, and for a
-            question that has no answer to fall back on (a node with `once`) where none was given.
+            The answer; the default with `timed_out` where its time passed; None where it was answered elsewhere or the
+            terminal was closed, and for a question that has no answer to fall back on (a node with `once`) where none was given.
         """
         with self._pause(), _interruptible():
             try:
@@ -139,6 +139,8 @@ class TerminalAsker:
                 self._say(f"{question.key}: the time is over: {question.default}")
                 now = datetime.now(UTC)
                 return Decision(action=question.default, at=now, via=Via.DEFAULT, timed_out=True)
+            except _GoneError:
+                return None
             except (KeyboardInterrupt, EOFError):
                 self._say("")
                 return self._fallback(question)
@@ -190,7 +192,11 @@ class TerminalAsker:
         return _decision(Action.REJECT, None) if Action.REJECT in question.actions else None
 
     def _read(self, prompt: str, question: Question, is_settled: Callable[[], bool]) -> str:
-        """Return one line without the spaces around it."""
+        """Return one line without the spaces around it.
+
+        Raises:
+            EOFError: Ctrl-D.
+        """
 
         def look() -> None:
             if is_settled():
@@ -227,9 +233,9 @@ class _TerminalLines:
         try:
             read = os.read(self._stdin, 4096)
         except OSError as error:  # EIO: the terminal was closed.
-            raise EOFError from error
-        if not read:
-            raise EOFError
+            raise _GoneError from error
+        if not read:  # Ctrl-D; a terminal that was closed looks the same, but is none any more.
+            raise EOFError if os.isatty(self._stdin) else _GoneError
         return read
 
     def forget(self) -> None:
@@ -242,14 +248,19 @@ class _SettledError(Exception):
     """The question was answered elsewhere."""
 
 
+class _GoneError(Exception):
+    """The terminal was closed: nobody has said anything."""
+
+
 class _TooLateError(Exception):
     """The time to answer is over."""
 
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt here, whatever the host does with it elsewhere."""
-    if threading.current_thread() is not threading.main_thread():
+    """Let Ctrl-C raise KeyboardInterrupt here, whatever the host does with it elsewhere, unless it is ignored."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         yield
         return
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -127,6 +127,7 @@ async def _run_leaf(engine: Engine, node: Leaf, key: str, frame: Frame) -> Made:
         environment=services.environment,
         secrets=frozenset(services.secrets),
         tainted=hidden,
+        held=services.held,
     )
     value = await services.runtime(node.TITLE).run(node, scope)
     is_tainted = bool(hidden) and node.TELLS

@@ -75,6 +75,8 @@ class Services:
     """Waits some seconds."""
     uniform: Callable[[float, float], float]
     """Chance between two numbers."""
+    held: int | None = None
+    """The descriptor of the run's lock, for the wardens of what is started; None: there is none."""
 
 
 class Engine:

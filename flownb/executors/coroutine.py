@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
 from contextvars import Context, ContextVar
 from typing import Any, Final, Generic, TypeVar
 
@@ -68,7 +69,8 @@ class _Served:
 
     def close(self) -> None:
         self._ending = True
-        self.loop.call_soon_threadsafe(self._cancel_all)
+        with suppress(RuntimeError):  # It is closed already.
+            self.loop.call_soon_threadsafe(self._cancel_all)
         if not self.stuck:
             self._thread.join(STOP_AGAIN)
 
@@ -79,8 +81,10 @@ class _Served:
                 self.loop.run_forever()
             except BaseException:  # noqa: BLE001, S112 A task's `exit()`: it has ended that task, and must not end the others.
                 continue
-        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
-        self.loop.close()
+        try:
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        finally:
+            self.loop.close()
 
     def _cancel_all(self) -> None:
         for task in asyncio.all_tasks(self.loop):
@@ -133,7 +137,8 @@ class _Job(Generic[T]):
         self._answer.hand_back()
 
     def _stop(self, again: bool) -> bool:  # noqa: FBT001 Handed to Answer.result.
-        self.served.loop.call_soon_threadsafe(self._cancel)
+        with suppress(RuntimeError):  # It is closed: nothing runs there any more.
+            self.served.loop.call_soon_threadsafe(self._cancel)
         if again:  # It blocks the loop, or caught the cancelling.
             self.served.interrupt.stop(Stopped(), self)
         return True

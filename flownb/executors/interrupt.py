@@ -7,18 +7,17 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from types import FrameType, TracebackType
 from typing import Final, Self, TypeVar
 
 T = TypeVar("T")
 
+_SIGNALLED: Final = 128
+"""What a shell adds to the number of the signal that ended a command."""
 # Own prototypes: the attribute of `ctypes.pythonapi` is shared with everyone, so its argument types are not ours to set.
 _SET_ERROR: Final = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_ulong, ctypes.py_object)(
-    ("PyThreadState_SetAsyncExc", ctypes.pythonapi)
-)
-_CLEAR_ERROR: Final = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p)(
     ("PyThreadState_SetAsyncExc", ctypes.pythonapi)
 )
 
@@ -26,22 +25,32 @@ _CLEAR_ERROR: Final = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_ulong, ctypes.c_v
 class MainInterrupts:
     """Takes Ctrl-C and the stop button while a run is served on the main thread, and stops bodies that run there.
 
-    Within the `with` block SIGINT raises nothing, except inside `body()`. `stop` uses SIGURG, which no one else does
+    Within the `with` block SIGINT raises nothing, except inside `body()`; where it is ignored, as under `nohup`, it stays so.
+    `stop` uses SIGURG, which no one else does
     and which is ignored by default: so the two are never mixed up, and one that comes late does nothing.
 
     Off the main thread no signal handler can be set: there `stop` falls back to `ThreadInterrupt`, and Ctrl-C stays
     with the main thread. One object serves one thread and is not entered twice at a time.
     """
 
-    def __init__(self, on_interrupt: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        on_interrupt: Callable[[], None],
+        on_end: Callable[[int], None] | None = None,
+        *,
+        even_ignored: bool = False,
+    ) -> None:
         """Say who hears of an interrupt.
 
         Args:
             on_interrupt: Called on the main thread for every SIGINT, between any two bytecodes, before a body is
                 interrupted: it must not take a lock, block or raise. `loop.call_soon_threadsafe` and a
                 non-blocking `socket.send` are fine.
+            on_end: The same for SIGTERM and SIGHUP, with their number, where nobody has set what they do; None: they are
+                left alone. Inside `body()` they raise SystemExit.
+            even_ignored: Take SIGINT where it is ignored, too: a kernel ignores it between its cells.
         """
-        self._on_interrupt = on_interrupt
+        self._on_interrupt, self._on_end, self._even_ignored = on_interrupt, on_end, even_ignored
         self._telling = False
         self._body: _MainBody | None = None
         self._wanted: tuple[_MainBody, BaseException] | None = None
@@ -55,7 +64,7 @@ class MainInterrupts:
         if threading.current_thread() is not threading.main_thread():
             self._worker = ThreadInterrupt()
             return self
-        for number, handler in ((signal.SIGURG, self._take_stop), (signal.SIGINT, self._take_interrupt)):
+        for number, handler in self._taken():
             before = signal.signal(number, handler)
             # None: whoever set it did so in C, and Python cannot put it back.
             self._before.append((number, signal.SIG_DFL if before is None else before))
@@ -99,16 +108,27 @@ class MainInterrupts:
         self._wanted = (body, error)
         signal.pthread_kill(main, signal.SIGURG)
 
-    def _take_interrupt(self, _number: int, frame: FrameType | None) -> None:
+    def _taken(self) -> Iterator[tuple[int, Callable[[int, FrameType | None], None]]]:
+        yield signal.SIGURG, self._take_stop
+        if self._even_ignored or signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            yield signal.SIGINT, self._take_interrupt
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if self._on_end is not None and signal.getsignal(number) is signal.SIG_DFL:
+                yield number, self._take_interrupt
+
+    def _take_interrupt(self, number: int, frame: FrameType | None) -> None:
         if self._telling:
             return  # A second one, while the first is still being told: the first does all there is to do.
         self._telling = True
         try:
-            self._on_interrupt()
+            if number == signal.SIGINT:
+                self._on_interrupt()
+            elif self._on_end is not None:
+                self._on_end(number)
         finally:
             self._telling = False
         if self._body is not None and not _is_edge(frame):
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(_SIGNALLED + number)
 
     def _take_stop(self, _number: int, frame: FrameType | None) -> None:
         if self._wanted is None or self._telling:
@@ -217,18 +237,32 @@ class ThreadInterrupt:
             _SET_ERROR(self._thread, _Stopped)
 
     def _close(self) -> bool:
-        """Let `stop` reach this thread no more, take back one that is on its way; tell whether one struck meanwhile."""
-        try:
-            self._forbid()
-        except _Stopped:
-            self._forbid()
-            return True
-        return False
+        """Let `stop` reach this thread no more, take in one that is on its way; tell whether one struck meanwhile."""
+        struck = False
+        while True:
+            try:
+                with self._lock:
+                    self._thread = None
+                if self._sent_at > -math.inf:
+                    _take_in()
+            except _Stopped:
+                struck = True
+            else:
+                return struck
 
-    def _forbid(self) -> None:
-        with self._lock:
-            self._thread = None
-        _CLEAR_ERROR(threading.get_ident(), None)
+
+def _take_in() -> None:
+    """Have an error strike here, in place of one that may be on its way to this thread.
+
+    To take it back, by sending none, leaves CPython 3.11 looking for it for ever, which hangs whatever traces or profiles.
+    """
+    while True:
+        try:
+            _SET_ERROR(threading.get_ident(), _Stopped)
+            for _ in range(1000):  # It strikes at a jump at the latest; once more where a `__del__` swallowed it.
+                pass
+        except _Stopped:
+            return
 
 
 class _ThreadBody:

@@ -7,9 +7,10 @@ import os
 import queue
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
@@ -27,6 +28,8 @@ IDLE: Final = 30.0
 """Seconds after which a process that nobody needs ends."""
 _LOOK: Final = 1.0
 """Seconds between looks whether a process is there: what it started may hold its pipe open."""
+_CLOSE: Final = 1.0
+"""Seconds that the end of all processes is waited for when they are closed."""
 _REAP: Final = 5.0
 """Seconds that the end of a killed process is waited for."""
 Task = Call[Any]
@@ -36,18 +39,20 @@ Task = Call[Any]
 class ProcessExecutor:
     """Runs each body in a process that no other body uses meanwhile; processes are kept a while for the next ones.
 
-    Bodies and values go by cloudpickle through pipes. A body that is stopped is killed, with all that it started.
+    Bodies and values go by cloudpickle through pipes. A body that is stopped is killed, with all that it started; so are
+    all of them when this process is gone, however it ended.
     """
 
-    def __init__(self, grace: float = GRACE, idle: float = IDLE) -> None:
+    def __init__(self, grace: float = GRACE, idle: float = IDLE, held: int | None = None) -> None:
         """Begin without processes.
 
         Args:
             grace: Seconds that a stopped body is waited for; only sending its values can take any.
             idle: Seconds after which a process that nobody needs ends.
+            held: A descriptor that is kept open as long as anything of the processes lives: the run's lock; None: none.
         """
         self._grace = grace
-        self._pool = _Pool(idle)
+        self._pool = _Pool(idle, held)
         self._returns: Returns | None = None
 
     async def run(self, function: Callable[[], T], printed: Callable[[Printed], None]) -> T:
@@ -74,15 +79,15 @@ class ProcessExecutor:
         return await call.result(self._grace)
 
     def close(self) -> None:
-        """Kill all processes, also those whose bodies still run."""
+        """Kill all processes, also those whose bodies still run, and wait at most a second for their end."""
         self._pool.close()
 
 
 class _Pool:
     """As many processes as there are bodies at once."""
 
-    def __init__(self, idle_s: float) -> None:
-        self.idle_s = idle_s
+    def __init__(self, idle_s: float, held: int | None) -> None:
+        self.idle_s, self.held = idle_s, held
         self._lock = threading.Lock()
         self._idle: deque[_Worker] = deque()
         self._all: set[_Worker] = set()
@@ -122,6 +127,9 @@ class _Pool:
         for worker in workers:
             worker.kill()
             worker.tasks.put(None)
+        deadline = time.monotonic() + _CLOSE
+        for worker in workers:  # Killing takes milliseconds, and the run's lock is given back after this.
+            worker.join(max(0.0, deadline - time.monotonic()))
 
 
 class _Worker(threading.Thread):
@@ -143,10 +151,12 @@ class _Worker(threading.Thread):
         while (call := self._next()) is not None:
             call.perform(self)
             stays = not self._killed and self._pool.rest(self)  # Before the loop hears of it: its next call finds this.
-            if not stays:
-                self._pool.remove(self)
-                self._end()
-            call.hand_back()
+            try:
+                if not stays:
+                    self._pool.remove(self)
+                    self._end()
+            finally:
+                call.hand_back()
             del call  # It holds the body's values.
             if not stays:
                 return
@@ -182,7 +192,11 @@ class _Worker(threading.Thread):
         message = self._exchange(data)
         while message[:1] != worker.OUTCOME:
             mime = "stdout" if message[:1] == worker.STDOUT else "stderr"
-            printed(Printed(mime, message[1:].decode("utf-8", "surrogatepass")))
+            try:
+                printed(Printed(mime, message[1:].decode("utf-8", "surrogatepass")))
+            except BaseException:
+                self.kill()  # It is not done with the body, and must not be given another.
+                raise
             message = self._exchange(None)
         return parcel.open_outcome(message[1:])
 
@@ -190,7 +204,7 @@ class _Worker(threading.Thread):
         """See to it that the process is there: it is started for the first body, and when it died between two."""
         if not self._is_ready():
             self._end()
-            process, connection = _spawn(self.name)
+            process, connection = _spawn(self.name, self._pool.held)
             with self._lock:
                 self._process, self._connection = process, connection
                 if self._killed:
@@ -221,21 +235,16 @@ class _Worker(threading.Thread):
             with self._lock:
                 was_killed = self._killed
                 self._kill()
+            process.join(_REAP)  # Until its warden has ended, and with it everything.
             if was_killed:
                 raise Stopped from error
-            process.join(_REAP)
             code = process.exitcode
             raise NodeError(f"the process of the body died: {_ending(code)}", _advice(code)) from None
 
     def _kill(self) -> None:
         self._killed = True
-        if self._process is None or self._process.pid is None:
-            return
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        if self._process.is_alive():  # It may not have got so far as to have a group.
-            with suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGKILL)
+        if self._process is not None and self._process.is_alive():
+            self._process.terminate()  # It is the warden, and kills everything; before it is one, it just ends.
 
     def _end(self) -> None:
         """Let go of the process: it kills itself, and all that it started, when its pipe is closed."""
@@ -273,9 +282,10 @@ def missing_extra(name: str, error: ImportError) -> NodeError:
     return NodeError(f"`executor: {name}` needs {error.name}, which is not installed", hint)
 
 
-def _spawn(name: str) -> tuple[BaseProcess, Connection]:
+def _spawn(name: str, held: int | None) -> tuple[BaseProcess, Connection]:
     """Start a process that serves the other end of a pipe; it imports what it needs, and never the person's script."""
     from multiprocessing import resource_tracker  # noqa: PLC0415 For the optional extra.
+    from multiprocessing.connection import Connection  # noqa: PLC0415 The same.
 
     from loky.backend import get_context  # noqa: PLC0415 An optional extra.
     from loky.backend import resource_tracker as loky_tracker  # noqa: PLC0415 The same.
@@ -286,13 +296,16 @@ def _spawn(name: str) -> tuple[BaseProcess, Connection]:
     loky_tracker.ensure_running()
     context = get_context("loky")
     ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs,), name=name, daemon=True)
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Inherited: Ctrl-C does not hit one that begins.
+    lock = None if held is None else Connection(os.dup(held))  # In this form loky gives a descriptor to the process.
+    process = context.Process(target=serve, args=(theirs, os.getpid(), lock), name=name, daemon=True)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Inherited: Ctrl-C does not hit one that begins.
     try:
         process.start()
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
+        if lock is not None:
+            lock.close()
     return process, ours
 
 

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Final, TextIO
 
 from flownb.executors.parcel import carry_out
+from flownb.runtimes import warden
 
 STDOUT, STDERR, OUTCOME = b"1", b"2", b"="
 """The first byte of every message says what the rest is: text in UTF-8, or an outcome."""
@@ -20,11 +21,19 @@ _LONGEST: Final = 8192
 """Characters after which a line is sent before its end."""
 
 
-def serve(connection: Connection) -> None:
+def serve(connection: Connection, runner: int, held: Connection | None) -> None:
     """Carry out what comes, one body at a time on the main thread, until nobody is at the other end.
 
-    Then this process, and what its bodies started, is killed: also in the middle of a body.
+    Then this process, and what its bodies started, is killed: also in the middle of a body. It is the child of the process
+    that was started: that one is its warden, and is told by SIGTERM to kill everything.
+
+    Args:
+        connection: Where bodies come from.
+        runner: The number of the process that started this one.
+        held: Holds the run's lock, as long as anything of this lives; None: there is none.
     """
+    os.setsid()
+    _keep_watched(connection, runner, held)
     _stand_alone()
     sending = threading.Lock()
     outlets = _Outlet(connection, sending, STDOUT, sys.stdout), _Outlet(connection, sending, STDERR, sys.stderr)
@@ -40,13 +49,21 @@ def serve(connection: Connection) -> None:
         del outcome  # It may be large.
 
 
+def _keep_watched(connection: Connection, runner: int, held: Connection | None) -> None:
+    """Return in a child of this process, which stays behind as its warden, without the pipe."""
+    number = -1
+    if held is not None:
+        number = os.dup(held.fileno())
+        held.close()
+    warden.keep(runner, 0.0, number, connection.fileno())
+
+
 def _stand_alone() -> None:
-    """Make this a group of its own: it is killed with what it starts, and Ctrl-C is no business of its."""
-    os.setsid()
+    """See to it that Ctrl-C is no business of this process's, and that bodies may use multiprocessing."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # One that came meanwhile was held back, and is dropped with this.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    multiprocessing.current_process().daemon = False  # Bodies may use multiprocessing.
+    multiprocessing.current_process().daemon = False
 
 
 def _receive(connection: Connection, parcels: queue.SimpleQueue[bytes]) -> None:

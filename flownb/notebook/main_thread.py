@@ -130,7 +130,7 @@ class MainThread:
     def _make_one_between_cells(self) -> None:
         if self._server is not None or not self._queue or threading.current_thread() is not threading.main_thread():
             return
-        with MainInterrupts(self._interrupted) as interrupts:
+        with MainInterrupts(self._interrupted, even_ignored=True) as interrupts:
             self._interrupts = interrupts
             try:
                 self._make_one()
@@ -181,7 +181,7 @@ class _Queue:
     def __init__(self) -> None:
         self._queue = MainQueue()
         self._on_interrupt: Callable[[], None] = self._queue.wake
-        self._interrupts = MainInterrupts(self._interrupted)
+        self._interrupts = MainInterrupts(self._interrupted, even_ignored=True)
         self.call, self.wake = self._queue.post, self._queue.wake
         self.body, self.stop = self._interrupts.body, self._interrupts.stop
 

@@ -104,7 +104,7 @@ class Pump:
         self._errors: list[Exception] = []
         self._bell: socket.socket | None = None
         self._on_interrupt: Callable[[], None] = self.wake
-        self._interrupts = MainInterrupts(self._interrupted)
+        self._interrupts = MainInterrupts(self._interrupted, even_ignored=True)
 
     @classmethod
     def available(cls, kernel: object) -> bool:

@@ -59,6 +59,8 @@ class Scope:
     """The names of the run's secrets."""
     tainted: frozenset[tuple[str, str | None]] = frozenset()
     """Name and attribute, as the node reads them, of what holds something of a secret, whatever it looks like."""
+    held: int | None = None
+    """A descriptor that what is started keeps open as long as anything of it lives: the run's lock. None: there is none."""
 
 
 class Runtime(Protocol):

@@ -1,25 +1,26 @@
-"""Processes: started in a session of their own, read to the end, and gone when they are done."""
+"""Processes: watched by a warden, read to the end, and gone when they are done."""
 
 from __future__ import annotations
 
 import asyncio
 import codecs
 import os
-import signal
+import shutil
 import subprocess
+import sys
+import traceback
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
+from flownb.runtimes import warden
 from flownb.runtimes.base import Printed
 
 PIPE_GRACE: Final = 0.25
 """Seconds that are waited for the rest of the output once the process has ended, where something else holds the pipe."""
 _CHUNK: Final = 1 << 16
-_LOOK: Final = 0.02
-_GIVE_UP: Final = 3.0
-"""Seconds after SIGKILL after which a process is left to the system: it hangs in a system call."""
+_NO_ANSWER: Final = 2 * warden.GIVE_UP
+"""Seconds more than a warden takes for everything, after which it is killed itself: somebody has stopped it."""
 
 
 class Output:
@@ -37,17 +38,22 @@ class Output:
         self._show = show
         self._change = change
         self._bytes = bytearray()
+        self._is_shown = True
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._line = ""
 
     def take(self, data: bytes) -> None:
-        """Take the next bytes; none: the stream is at its end."""
+        """Take the next bytes; none: the stream is at its end. Raises nothing: what cannot be shown is shown no more."""
         self._bytes += data
         text = self._line + self._decoder.decode(data, final=not data)
         end = max(text.rfind("\n"), text.rfind("\r")) + 1 if data and len(text) < _CHUNK else len(text)
         self._line = text[end:]
-        if end:
-            self._show(Printed(self._mime, self._changed(text[:end])))
+        if end and self._is_shown:
+            try:
+                self._show(Printed(self._mime, self._changed(text[:end])))
+            except Exception:  # noqa: BLE001 A stranger's function: the script does not depend on who looks at it.
+                self._is_shown = False
+                traceback.print_exc()
 
     def whole(self) -> str:
         """Return all of it."""
@@ -63,42 +69,76 @@ class Output:
 
 
 def start(
-    arguments: Sequence[str], folder: Path, environment: Mapping[str, str], *files: int
+    arguments: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    files: Sequence[int],
+    kill_after: float,
+    held: int | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a process in a session of its own, with an empty standard input.
+    """Start a command in a session and a group of its own, with an empty standard input; return its warden.
+
+    The warden ends as the command does, once all of the command's group has ended; SIGTERM has it end everything that came
+    of the command, also what left the group. When this process is gone, however it ended, the warden kills all of that.
 
     Args:
         arguments: The program, found on the environment's PATH, and its arguments.
         folder: Where it runs.
         environment: All of its variables.
         files: Open files that it shares, under the same numbers.
+        kill_after: Seconds from SIGTERM to SIGKILL.
+        held: A descriptor that the warden keeps open to its end: the run's lock; None: nothing.
+
+    Raises:
+        FileNotFoundError: There is no such program.
     """
-    return subprocess.Popen(
-        arguments,
-        bufsize=0,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=folder,
-        env=environment,
-        pass_fds=files,
-        start_new_session=True,
-    )
+    if shutil.which(arguments[0], path=environment.get("PATH", os.defpath)) is None:
+        raise FileNotFoundError(arguments[0])
+    code = os.open(warden.__file__, os.O_RDONLY)
+    try:
+        return subprocess.Popen(
+            # Not by its path: whoever kills all that is called flownb would kill the warden before its charges.
+            (
+                sys.executable,
+                "-I",
+                "-S",
+                f"/dev/fd/{code}",
+                *map(str, (os.getpid(), kill_after, -1 if held is None else held)),
+                *arguments,
+            ),
+            bufsize=0,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=folder,
+            env=environment,
+            pass_fds=(*files, code) if held is None else (*files, code, held),
+            start_new_session=True,
+        )
+    finally:
+        os.close(code)
 
 
 async def finish(process: subprocess.Popen[bytes], stdout: Output, stderr: Output, kill_after: float) -> int:
-    """Read what a process prints, wait for its end, end what it left in its group, and return its exit code.
+    """Read what a command prints, wait for its end and that of its group, and return its exit code.
 
-    When this is cancelled the whole group gets SIGTERM, and SIGKILL `kill_after` seconds later or when this is
+    When this is cancelled everything that came of it gets SIGTERM, and SIGKILL `kill_after` seconds later or when this is
     cancelled again; CancelledError goes on when it is gone.
+
+    Args:
+        process: The command's warden, as `start` returned it.
+        stdout: Takes the standard output.
+        stderr: Takes the standard error.
+        kill_after: As given to `start`.
     """
     running = _Running(process, stdout, stderr)
     try:
-        await running.exited
+        await asyncio.wait({running.exited})  # Cancelling this does not cancel that: `end` still waits for it.
         await asyncio.wait(running.streams, timeout=PIPE_GRACE)
     finally:
-        if not running.is_gone_after(signal.SIGTERM):
-            await _through(running.end(kill_after), running.hurry)
+        if process.poll() is None:
+            process.terminate()
+            await _through(running.end(kill_after), process.terminate)
         running.close()
     return process.returncode
 
@@ -109,7 +149,6 @@ class _Running:
     def __init__(self, process: subprocess.Popen[bytes], stdout: Output, stderr: Output) -> None:
         self._loop = asyncio.get_running_loop()
         self._process = process
-        self._hurry = False
         self._pipes: dict[int, IO[bytes]] = {}
         self.streams: list[asyncio.Future[None]] = []
         self.exited: asyncio.Future[None] = self._loop.create_future()
@@ -154,32 +193,13 @@ class _Running:
         if not self.exited.done():
             self.exited.set_result(None)
 
-    def hurry(self) -> None:
-        self._hurry = True
-
-    def is_gone_after(self, number: signal.Signals) -> bool:
-        """Send a signal to all of the group and return whether nothing is left of it."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
-        return self._is_gone()
-
-    def _is_gone(self) -> bool:
-        if self._process.poll() is None:
-            return False
-        try:
-            os.killpg(self._process.pid, 0)
-        except (ProcessLookupError, PermissionError):  # None left, or none that is ours to end.
-            return True
-        return not _is_alive(self._process.pid)
-
     async def end(self, kill_after: float) -> None:
-        """Wait until the group is gone; kill it when the time is over."""
-        time = self._loop.time
-        kill, give_up = time() + kill_after, time() + kill_after + _GIVE_UP
-        while not self._is_gone() and time() < give_up:
-            if self._hurry or time() >= kill:
-                self.is_gone_after(signal.SIGKILL)
-            await asyncio.sleep(_LOOK)
+        """Wait until the warden has ended everything; kill it where it does not."""
+        await asyncio.wait({self.exited}, timeout=kill_after + _NO_ANSWER)
+        if self._process.poll() is None:
+            self._process.kill()
+            await self.exited
+            self._process.wait()
 
     def close(self) -> None:
         for number, pipe in self._pipes.items():
@@ -189,24 +209,6 @@ class _Running:
         if self._pidfd is not None:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
-
-
-def _is_alive(group: int) -> bool:
-    """Return whether a group has a member that is more than a zombie nobody reaps (containers without an init have those)."""
-    if not Path("/proc/self/stat").exists():
-        return True
-    numbers = [entry.name for entry in os.scandir("/proc") if entry.name.isdigit()]
-    return any(_is_living_member(number, group) for number in numbers)
-
-
-def _is_living_member(number: str, group: int) -> bool:
-    try:
-        text = Path("/proc", number, "stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:  # It has ended meanwhile.
-        return False
-    # proc(5): pid (comm) state ppid pgrp …, and comm may hold anything.
-    state, _, member_of = text.rpartition(")")[2].split()[:3]
-    return int(member_of) == group and state not in "ZX"
 
 
 async def _through(work: Coroutine[None, None, None], hurry: Callable[[], None]) -> None:

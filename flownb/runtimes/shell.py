@@ -1,4 +1,4 @@
-"""Bash scripts: each in a session of its own, which is gone when the node is done."""
+"""Bash scripts: each in a group of its own, which is gone when the node is done."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ class ShellRuntime:
     """Runs `bash` nodes.
 
     A script's standard input is empty. When bash has ended, whatever it left running in its process group is ended
-    too: a finished node leaves nothing behind (a script that wants that starts it with `setsid`). The script and the
-    values in it reach bash through memory, each through a file of its own that has no name: they may be of any size, and
-    neither shows in the list of processes. A value is a variable that is not exported: no command that the script starts
-    inherits it, nor the open file, which is closed before the first line runs.
+    too: a finished node leaves nothing behind (a script that wants that starts it with `setsid`). Nothing at all is left
+    of a script that was stopped, or whose runner was killed. The script and the values in it reach bash through memory,
+    each through a file of its own that has no name: they may be of any size, and neither shows in the list of processes.
+    A value is a variable that is not exported: no command that the script starts inherits it, nor the open file, which is
+    closed before the first line runs.
     """
 
     def __init__(self, kill_after: float = KILL_AFTER) -> None:
@@ -67,7 +68,8 @@ class ShellRuntime:
             stdout, stderr = Output("stdout", show), Output("stderr", show, _naming(path, shell, script, prelude))
             arguments = ("bash", "-euo", "pipefail", path)
             try:
-                process = start(arguments, folder, {**_inherited(shell, scope), **environment}, file, *values)
+                whole = {**_inherited(shell, scope), **environment}
+                process = start(arguments, folder, whole, (file, *values), self._kill_after, scope.held)
             except FileNotFoundError as error:
                 raise NodeError("bash was not found", "install bash, or put its folder on PATH") from error
         try:

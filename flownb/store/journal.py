@@ -78,6 +78,11 @@ class Journal:
                 os.truncate(paths.journal, size)
             return cls(paths, lock, size, sync, redactor or Redactor())
 
+    @property
+    def held(self) -> int | None:
+        """The descriptor that holds the run's lock: a process that shares it holds the lock too. None: it is given back."""
+        return self._lock.descriptor
+
     def append(self, events: Sequence[Event]) -> Sequence[Event]:
         """Store events, all with one write and one sync, and return them as they are stored.
 

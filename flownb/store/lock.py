@@ -1,4 +1,8 @@
-"""The lock of a run: one process runs it, and others can ask which. The kernel gives it back when its holder dies."""
+"""The lock of a run: one process runs it, and others can ask which.
+
+The kernel gives it back when its holder has died, and with it the wardens that share its descriptor (`runtimes/warden.py`):
+so when nothing is left of what the holder started.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,8 @@ from flownb.store.paths import RunPaths
 
 _PATIENCE_S: Final = 0.1
 """How long to try: one that only looks who holds it has it for some microseconds."""
+_PATIENCE_AFTER_DEATH_S: Final = 10.0
+"""How long to try where the holder is dead: what it started is being killed."""
 
 
 class RunLock:
@@ -31,14 +37,13 @@ class RunLock:
             FlowStateError: Another process holds it, or this one does elsewhere; or it cannot be locked.
         """
         self._path = paths.lock
-        self._lock = _os_lock(paths.lock)
+        self.descriptor: int | None = None
+        """What holds it; None: it was given back."""
+        self._lock = FileLock(paths.lock, thread_local=False, fallback_to_soft=False, on_acquired=self._note)
         try:
-            self._lock.acquire(timeout=_PATIENCE_S, poll_interval=0.005)
+            _acquire(self._lock, paths.lock, _PATIENCE_S)
         except Timeout:
-            raise FlowStateError(
-                f"run '{paths.run_id}' is being run by {_told(paths.lock)}",
-                "wait until it ends, or stop it there",
-            ) from None
+            raise _held_by_another(paths) from None
         except OSError as error:
             raise FlowStateError(
                 f"cannot lock run '{paths.run_id}' ({paths.lock}): {error}",
@@ -52,7 +57,11 @@ class RunLock:
         if self._lock.is_locked:
             with suppress(OSError):
                 os.truncate(self._path, 0)
+            self.descriptor = None
             self._lock.release()
+
+    def _note(self, descriptor: int) -> None:
+        self.descriptor = descriptor
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -73,14 +82,34 @@ def holder(paths: RunPaths) -> str | None:
         return None
     lock = _os_lock(paths.lock)
     try:
-        # What a killed holder had just begun has its lock until it is a program of its own.
-        lock.acquire(timeout=0.0 if _lives(paths.lock) else _PATIENCE_S, poll_interval=0.005)
+        _acquire(lock, paths.lock, 0.0)
     except Timeout:
         return _told(paths.lock)
     except OSError:  # Another user's: only what stands in it can tell.
         return _told(paths.lock) if paths.lock.stat().st_size else None
     lock.release()
     return None
+
+
+def _acquire(lock: FileLock, path: Path, patience_s: float) -> None:
+    """Take a lock; where its holder was killed, wait until what that had started is gone."""
+    try:
+        lock.acquire(timeout=patience_s, poll_interval=0.005)
+    except Timeout:
+        if _lives(path):
+            raise
+        lock.acquire(timeout=_PATIENCE_AFTER_DEATH_S, poll_interval=0.005)
+
+
+def _held_by_another(paths: RunPaths) -> FlowStateError:
+    if _lives(paths.lock):
+        return FlowStateError(
+            f"run '{paths.run_id}' is being run by {_told(paths.lock)}", "wait until it ends, or stop it there"
+        )
+    return FlowStateError(
+        f"run '{paths.run_id}' was run by {_told(paths.lock)}, which is gone, but something that it started does not end",
+        "wait until it has, or restart the machine: the run must not go on beside it",
+    )
 
 
 def _os_lock(path: Path) -> FileLock:

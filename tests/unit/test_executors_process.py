@@ -11,16 +11,21 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import psutil
 import pytest
 
 import flownb
 from flownb.errors import NodeError
+from flownb.executors.base import Executor
+from flownb.executors.interrupt import ThreadInterrupt
+from flownb.executors.local import MainExecutor
 from flownb.executors.parcel import ELSEWHERE, carry_out, open_outcome, pack_body
+from flownb.executors.places import Places
 from flownb.executors.process import ProcessExecutor
 from flownb.model.events import AttemptFailed, Event
+from flownb.model.policy import ExecutorName
 from flownb.model.record import Record
 from flownb.runtimes.base import Printed
 from flownb.runtimes.frames import person_frames, person_place
@@ -135,6 +140,40 @@ def test_names_read_in_functions_of_a_body_go_there(executor: ProcessExecutor) -
 def test_a_body_may_use_multiprocessing(executor: ProcessExecutor) -> None:
     source = "import multiprocessing\nwith multiprocessing.get_context('fork').Pool(1) as pool:\n    v = pool.map(abs, [-3])\nv"
     assert go(executor, source) == [3]
+
+
+def test_a_process_whose_output_cannot_be_shown_gets_no_other_body(executor: ProcessExecutor) -> None:
+    def show(_: Printed) -> None:
+        raise BrokenPipeError("nobody looks")
+
+    first = "print('a')\nimport time\ntime.sleep(0.2)\n'first'"
+    with pytest.raises(BrokenPipeError):
+        asyncio.run(executor.run(body(first), show))
+    assert go(executor, "'second'") == "second"
+
+
+def test_closing_waits_until_all_that_bodies_started_is_gone(executor: ProcessExecutor) -> None:
+    source = (
+        "import subprocess\n[subprocess.Popen(['sleep', '600'], start_new_session=new).pid for new in (True, False)]"
+    )
+    pids = go(executor, source)
+    executor.close()
+    assert isinstance(pids, list)
+    assert [pid for pid in pids if is_there(pid)] == []
+
+
+def test_an_executor_that_cannot_be_closed_does_not_keep_the_others(capfd: pytest.CaptureFixture[str]) -> None:
+    class Broken:
+        def close(self) -> None:
+            raise OSError("cannot close")
+
+    closed = []
+    places = Places(MainExecutor(lambda _: None, ThreadInterrupt()))
+    places[ExecutorName.MAIN] = cast("Executor", Broken())
+    places[ExecutorName.THREAD].close = lambda: closed.append(1)  # type: ignore[method-assign]  # To see it.
+    places.close()
+    assert closed == [1]
+    assert "OSError: cannot close" in capfd.readouterr().err
 
 
 # What cannot be sent.
@@ -343,8 +382,9 @@ def test_a_process_that_dies_is_a_failure_of_its_body(executor: ProcessExecutor,
 def test_a_process_that_died_between_two_bodies_is_replaced(executor: ProcessExecutor) -> None:
     pid = go(executor, "import os\nos.getpid()")
     assert isinstance(pid, int)
-    psutil.Process(pid).kill()
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # Until its last thread is gone; it is not reaped.
+    victim = psutil.Process(pid)
+    victim.kill()
+    victim.wait()
     assert go(executor, "1") == 1
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from flownb.executors.interrupt import MainInterrupts, ThreadInterrupt
+from tests.runs import line_of, process
 
 
 class Late(BaseException):
@@ -239,6 +240,112 @@ def test_thread_interrupt_spares_a_body_of_another_name() -> None:
         sum(range(1000))
 
     assert in_thread(lambda: interrupt.run(body, "mine")) is None
+
+
+PROFILES = """
+import asyncio, cProfile, sys, threading, time
+from flownb.executors.base import Stopped
+from flownb.executors.coroutine import LoopThread
+from flownb.executors.interrupt import ThreadInterrupt
+from flownb.executors.local import ThreadExecutor
+
+def work():
+    return sum(number for number in range(1000))
+
+async def work_async():
+    await asyncio.sleep(0)
+    return work()
+
+def endless():
+    while True:
+        pass
+
+def swallows():
+    try:
+        endless()
+    except BaseException:
+        return "swallowed"
+
+def sleeps():
+    time.sleep(0.3)  # The stop that comes meanwhile is on its way when this returns.
+
+async def bodies():
+    executor = ThreadExecutor()
+    await executor.run(work, lambda _: None)
+    await executor.run_async(work_async, lambda _: None)
+    executor.close()
+
+def stopped(body):
+    interrupt = ThreadInterrupt()
+    def run():
+        try:
+            interrupt.run(body)
+        except Stopped:
+            pass
+    thread = threading.Thread(target=run)
+    thread.start()
+    time.sleep(0.1)
+    interrupt.stop(Stopped())
+    thread.join()
+
+def trace(frame, event, argument):
+    return trace
+
+asyncio.run(bodies()) if sys.argv[1] == "bodies" else stopped(globals()[sys.argv[1]])
+profile = cProfile.Profile()
+profile.enable()
+work()
+profile.disable()
+sys.settrace(trace)
+work()
+sys.settrace(None)
+print("profiled and traced")
+"""
+
+
+@pytest.mark.parametrize("bodies", ["bodies", "endless", "swallows", "sleeps"])
+def test_what_profiles_and_traces_works_after_bodies_on_threads(bodies: str) -> None:
+    with process(PROFILES, bodies) as child:
+        assert line_of(child) == "profiled and traced"
+
+
+def test_an_interrupt_that_is_ignored_stays_so_unless_it_is_wanted() -> None:
+    told: list[str] = []
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with MainInterrupts(lambda: told.append("one")) as interrupts, interrupts.body():
+            signal.raise_signal(signal.SIGINT)
+        with MainInterrupts(lambda: told.append("two"), even_ignored=True):
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert told == ["two"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_an_end_is_told_and_leaves_the_body(number: signal.Signals) -> None:
+    told: list[int] = []
+    with MainInterrupts(nothing, told.append) as interrupts:
+        signal.raise_signal(number)
+        with pytest.raises(SystemExit) as caught, interrupts.body():
+            signal.raise_signal(number)
+    assert caught.value.code == 128 + number
+    assert told == [number, number]
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_an_end_that_someone_handles_or_nobody_asked_for_is_left_alone() -> None:
+    own: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: own.append(number))
+    try:
+        with MainInterrupts(nothing, lambda _: pytest.fail("it is theirs")) as interrupts, interrupts.body():
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert own == [signal.SIGTERM]
+    with MainInterrupts(nothing):
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_thread_interrupt_strikes_nothing_outside_while_bodies_begin_and_end() -> None:

@@ -124,6 +124,15 @@ def test_output_is_shown_line_by_line_while_it_comes_without_secrets() -> None:
     assert value == "one\ns3cret end"
 
 
+def test_a_script_does_not_depend_on_who_looks_at_it(capfd: pytest.CaptureFixture[str]) -> None:
+    def show(_: Printed) -> None:
+        raise BrokenPipeError("nobody looks")
+
+    value = run_node(ShellRuntime(), node_of(ShellNode, "echo a; sleep 0.1; echo b"), scope_of(printed=show))
+    assert value == "a\nb"
+    assert capfd.readouterr().err.count("BrokenPipeError: nobody looks") == 1
+
+
 def test_characters_cut_by_a_read_are_put_together() -> None:
     shown: list[Printed] = []
     scope = scope_of(printed=shown.append)
