@@ -61,6 +61,6 @@ def test_problems_of_one_long_line_are_drawn_without_drawing_the_line() -> None:
 
 def test_quotes_that_take_the_square_of_their_number_are_refused() -> None:
     problems = diagnose("## A\n\n" + '> ***\n"\n' * 5000 + TEXT)[1]
-    assert [(problem.code, problem.span.line) for problem in problems] == [(Code.TOO_LARGE, 1417)]
+    assert [(problem.code, problem.span.line) for problem in problems] == [(Code.TOO_LARGE, 1416)]
     assert diagnose("## A\n\n" + "> a\n" * 19_000 + TEXT)[1] == []
     assert diagnose("## A\n\n" + '> ***\n"\n\n' * 5000 + TEXT)[1] == []
