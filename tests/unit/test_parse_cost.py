@@ -32,9 +32,11 @@ import resource, sys, time
 from flownb.parse.workflow import diagnose
 from flownb.render.problems import render_problems
 text = sys.stdin.read()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 started = time.process_time()
 render_problems(diagnose(text)[1], text)
-print(time.process_time() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+seconds = time.process_time() - started
+print(seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 
 
@@ -45,7 +47,7 @@ def test_a_large_document_takes_little_time_and_memory(make: Callable[[int], str
     )
     seconds, megabytes = map(float, done.stdout.split())
     assert seconds < 8  # It takes less than 2 on a machine that is not busy.
-    assert megabytes < 200
+    assert megabytes < 155  # Beside the 50 that Python and flownb take.
 
 
 def test_problems_of_one_long_line_are_drawn_without_drawing_the_line() -> None:
@@ -61,6 +63,6 @@ def test_problems_of_one_long_line_are_drawn_without_drawing_the_line() -> None:
 
 def test_quotes_that_take_the_square_of_their_number_are_refused() -> None:
     problems = diagnose("## A\n\n" + '> ***\n"\n' * 5000 + TEXT)[1]
-    assert [(problem.code, problem.span.line) for problem in problems] == [(Code.TOO_LARGE, 1417)]
+    assert [(problem.code, problem.span.line) for problem in problems] == [(Code.TOO_LARGE, 1416)]
     assert diagnose("## A\n\n" + "> a\n" * 19_000 + TEXT)[1] == []
     assert diagnose("## A\n\n" + '> ***\n"\n\n' * 5000 + TEXT)[1] == []

@@ -174,6 +174,15 @@ def test_every_use_is_where_it_says() -> None:
     assert [lines[span.line - 1][span.column - 1 :][: span.length] for span in spans] == ["ä"] * 4
 
 
+@pytest.mark.parametrize(
+    "heading, node", [("A {#b} {#c}", "c"), ("A {#b}  ", "b"), ("A {#b} c", "a_b_c"), ("A {#b{#c}", "c")]
+)
+def test_an_id_by_hand_is_the_last_thing_of_a_heading(heading: str, node: str) -> None:
+    workflow, _ = diagnose(f"## {heading}\n\n```text\nx\n```")
+    assert workflow is not None
+    assert [each.id for each in workflow.nodes] == [node]
+
+
 def test_loop_is_a_name_only_where_a_template_loops() -> None:
     text = "## A\n\n- foreach: [1]\n\n```text\n{}\n```"
     assert codes(text.format("{{ loop.index }}")) == [Code.UNKNOWN_NAME]
