@@ -691,8 +691,11 @@ class TestShell:
             ("cat <<E\n$(({{ n }}))\nE\n", 4, "in arithmetic"),
             ("cat <<-E\n  E\n{{ n }}\n\tE\n", 1, "cannot tell"),
             ("cat <<\\\n {{ n }}", 2, "cannot tell"),
+            ("cat <<E\nx\\\nE\n{{ n }}\nE\n", 1, "cannot tell"),
             ("echo )\necho {{ n }}", 6, "cannot tell"),
             ("a[1 {{ n }}]=5", 5, "cannot tell"),
+            ("! ! RANDOM={{ n }}", 12, "cannot tell"),
+            ("! { trap {{ n }} EXIT\n}", 10, "cannot tell"),
         ],
     )
     def test_a_value_that_cannot_mean_itself_is_refused(self, template: str, column: int, where: str) -> None:

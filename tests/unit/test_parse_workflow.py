@@ -194,7 +194,7 @@ def test_an_empty_expression_is_refused_before_anything_runs() -> None:
 
 
 def test_a_bash_body_has_no_comments_and_any_other_text_has() -> None:
-    assert diagnose("## A\n\n```bash\nx=a; echo ${#x} {{ run.id }} ${#x\n```\n")[1] == []
+    assert diagnose("## A\n\n```bash\nx=a; echo ${#x} {{ run.id }} {#\n```\n")[1] == []
     problems = diagnose("## A\n\n```text\n${#x}\n```\n")[1]
     assert [problem.code for problem in problems] == [Code.EXPRESSION]
     assert "{% raw %}" in problems[0].hint

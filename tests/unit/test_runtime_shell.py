@@ -214,7 +214,7 @@ def test_a_value_inside_single_quotes_is_refused() -> None:
 def test_no_command_inherits_a_value(prelude: str, options: str) -> None:
     body = (
         prelude
-        + "echo {{ v }} | wc -c; env; tr '\\0' '\\n' < /proc/self/environ; tr '\\0' ' ' < /proc/$$/cmdline; cat /proc/self/fd/[3-9]* || true"
+        + "echo {{ v }} | wc -c; env; tr '\\0' '\\n' < /proc/self/environ; tr '\\0' ' ' < /proc/$$/cmdline; for f in /proc/$$/fd/*; do case $f in */[012]) ;; *) cat /proc/self/fd/${f##*/} || true;; esac; done"
     )
     environment = {
         "PATH": os.environ["PATH"],
