@@ -53,6 +53,7 @@ def test_a_log_is_drawn_and_nothing_in_it_is_active(open_notebook: Open) -> None
     notebook.run_all()
     notebook.wait_for_idle()
     output = notebook.wait_for_text("Execution Log")
+    output.get_by_text("the nodes and what they wait for").click()
     picture = output.locator(".jp-RenderedMermaid img")
     expect(picture).to_be_visible(timeout=60_000)
     assert not output.locator(".jp-mod-warning").count()

@@ -108,7 +108,10 @@ class Watcher:
         self._scope: dict[str, str] = {}
         self._learn(steps, "", [], [])
 
-    def _learn(self, steps: list[Step], scope: str, gates: list[str], around: list[str]) -> None:
+    def _learn(
+        self, steps: list[Step], scope: str, gates: list[str], around: list[str], *, apart: bool = False
+    ) -> None:
+        """Learn what a list of nodes waits for; with `apart` they do not gate each other, as in a `parallel`."""
         gates = list(gates)
         for step in steps:
             self._scope[step.id] = scope
@@ -116,8 +119,8 @@ class Watcher:
             self._before[step.id] = [(self._scope[name], name) for name in before if name in self._scope]
             inner = step.id if step.kind in ("foreach", "until") else scope
             passed = [*around, *(step.needs or [])] if step.kind == "group" else []
-            self._learn(step.children, inner, gates if inner == scope else [], passed)
-            if any(child.kind == "checkpoint" for child in _all([step])):
+            self._learn(step.children, inner, gates if inner == scope else [], passed, apart=step.kind == "parallel")
+            if not apart and any(child.kind == "checkpoint" for child in _all([step])):
                 if step.kind == "group":
                     gates += [
                         c.id for c in _all(step.children) if c.kind == "checkpoint" and self._scope[c.id] == scope

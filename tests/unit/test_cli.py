@@ -383,7 +383,7 @@ def test_at_the_prompt_ctrl_c_and_ctrl_d_reject(sit_down: Callable[..., Person],
     person.types(key)
     code, result = person.leaves()
     assert code == 3
-    assert "| review | completed | " in result
+    assert "| review | rejected | " in result
     assert "reject by " in result
 
 

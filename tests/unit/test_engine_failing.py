@@ -9,7 +9,10 @@ import pytest
 
 import flownb
 from flownb import Run
+from flownb.api import serve, take_up
+from flownb.host import Hooks
 from flownb.model.decision import Decision, Request
+from flownb.preparing import Around
 from tests.meeting import expect
 
 
@@ -299,3 +302,28 @@ def test_what_a_body_sets_deep_in_an_input_no_other_sees(tmp_path: Path) -> None
     text = "---\ninputs: {x: {type: any, default: {a: {b: 1}, c: [{d: 1}]}}}\n---\n"
     text += node("a", "inputs.x.a['b'] = 2\ninputs.x.c[0]['d'] = 2") + node("b", "[inputs.x.a.b, inputs.x.c[0].d]")
     assert run(text, tmp_path)["b"] == [1, 1]
+
+
+# What must not happen twice.
+
+
+def test_a_node_that_says_once_has_one_attempt(tmp_path: Path) -> None:
+    body = marking(tmp_path / "x", "raise ConnectionError")
+    made = run(node("a", body, "once: true", "retry: {max: 3, base: 1ms}"), tmp_path / "state")
+    assert (made.status, (tmp_path / "x").read_text()) == ("failed", "x")
+
+
+def test_a_node_that_says_once_and_whose_value_was_not_kept_is_said_to_have_run(tmp_path: Path) -> None:
+    text = node("a", marking(tmp_path / "x", "{1}"), "once: true") + node("b", "assert 0, a")
+    made = run(text, tmp_path / "state")
+    waiting = flownb.resume(made.id, state_dir=tmp_path / "state", decide=open_question)
+    assert (waiting.status, (tmp_path / "x").read_text()) == ("waiting", "x")
+    assert "`a` has run before" in waiting.state.questions["a"].text
+
+
+def test_a_question_that_was_answered_meanwhile_is_shown_to_nobody(tmp_path: Path) -> None:
+    made = run(node("ask", "Go?", runtime="checkpoint"), tmp_path, decide=open_question)
+    flownb.show(made.id, state_dir=tmp_path).decide("ask", "approve")
+    shown: list[Request] = []
+    prepared = take_up(made.id, Around(state_dir=tmp_path), {})[0]
+    assert (serve(prepared, Hooks(ask=shown.append)).status, shown) == ("completed", [])
