@@ -569,7 +569,9 @@ def test_figures_that_a_body_leaves_open_are_shown_as_its(k: Kernel) -> None:
     source = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nNone"
     cell = k.run(f"%%flow\n## Draw\n```python\n{source}\n```\n")
     assert cell.ok, cell.text
-    assert any("image/png" in output.data for output in cell.outputs)
+    at = [index for index, output in enumerate(cell.outputs) if "image/png" in output.data]
+    assert len(at) == 1
+    assert cell.outputs[at[0] - 1].markdown == "**draw**"
 
 
 def test_what_a_body_displays_after_the_cell_has_ended_still_shows(k: Kernel) -> None:
@@ -621,11 +623,13 @@ def test_a_file_is_run_and_a_cell_is_saved_as_one(k: Kernel, home: Path) -> None
 
 
 def test_runs_are_listed_and_shown_from_their_state(k: Kernel) -> None:
-    k.run("%%flow --run-id shown-1\n# Shown\n## A\n```python\n6 * 7\n```\n")
+    k.run(
+        "%%flow --run-id shown-1\n# Shown\n## A\n```python\n6 * 7\n```\n## Each\n- foreach: [1, 2]\n```python\nitem\n```\n"
+    )
     assert "| shown-1 | shown | completed |" in k.run("%flow_runs shown").text
     shown = k.run("%flow_show shown-1").text
     assert "## Execution Log" in shown
-    assert "### Values" in shown
+    assert re.findall(r"^`(\w.*?)`$", shown.partition("### Values")[2], re.MULTILINE) == ["a", "each"]
     assert "42" in shown
     assert "no run 'nonsense'" in error_of(k.run("%flow_show nonsense"))
 
