@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -30,8 +30,8 @@ from flownb.resuming import ResumePlan, plan_resume
 from flownb.runtimes.registry import Registry, load_registry
 from flownb.secrets import REDACTED, Redactor, find_secrets
 from flownb.store.decisions import withdraw
-from flownb.store.files import write_atomically
-from flownb.store.journal import Journal, fold, read_journal
+from flownb.store.files import DISK, Disk, read_file, write_private
+from flownb.store.journal import Journal, read_state
 from flownb.store.paths import RunPaths, check_run_id, create_run, new_run_id
 from flownb.store.snapshot import write_snapshot
 
@@ -55,6 +55,8 @@ class Around:
     """Kinds of node and what carries them out; None: flownb's own and the plug-ins'."""
     transform: Callable[[str], str] | None = None
     """IPython's cell transformer for python bodies; None outside notebooks."""
+    disk: Disk = DISK
+    """What reads and writes the state."""
 
     def kinds(self) -> Registry:
         """Return the registry."""
@@ -82,6 +84,46 @@ def load(document: Workflow | str | Path, around: Around | None = None) -> Workf
         return parse_notebook(Path(path), part or None)
     kinds = (around or Around()).kinds().kinds
     return parse_workflow(read_text(Path(name)), path=Path(name), source=_as_unicode(name), kinds=kinds)
+
+
+def load_again(paths: RunPaths, state: RunState, around: Around, *, as_was: bool) -> tuple[Workflow, Around]:
+    """Return the workflow that a resume goes by, and what is around it: the document as it is now, else as it was stored.
+
+    Args:
+        paths: The run.
+        state: What its journal says.
+        around: What the resume finds around it.
+        as_was: Whether to go by the stored text in any case.
+    """
+    document = document_of(paths, state)
+    if document is not None and document.is_file() and not as_was:
+        part = f"#{paths.workflow}" if document.suffix == ".ipynb" else ""
+        return _named(load(f"{document}{part}", around), paths.workflow), around
+    around = replace(around, folder=document.parent if document is not None else around.folder)
+    return stored_workflow(paths, document, around), around
+
+
+def document_of(paths: RunPaths, state: RunState) -> Path | None:
+    """Return where a run's document was; None: it was a cell."""
+    return paths.root.resolve().parent / state.document if state.document else None
+
+
+def stored_workflow(paths: RunPaths, document: Path | None, around: Around) -> Workflow:
+    """Return a run's workflow, as it was stored."""
+    return parse_workflow(
+        read_source(paths),
+        name=paths.workflow,
+        path=document,
+        source=str(paths.source),
+        kinds=around.kinds().kinds,
+        variables=around.variables or None,
+        transform=around.transform,
+    )
+
+
+def _named(workflow: Workflow, name: str) -> Workflow:
+    """Return a workflow under the name that its run has, although the text may say another by now."""
+    return workflow if workflow.name == name else workflow.model_copy(update={"name": name})
 
 
 def read_text(path: Path, what: str = "give the path of a .flow.md or a notebook") -> str:
@@ -128,7 +170,7 @@ def prepare_new(
         check_run_id(run_id)
     now = utc_now()
     root = state_root(workflow, around)
-    paths = create_run(root, workflow.name, run_id or new_run_id(now, random.choice))  # noqa: S311 an id, no secret
+    paths = create_run(root, workflow.name, run_id or new_run_id(now, random.choice), around.disk)  # noqa: S311 an id, no secret
     program = _program(workflow, bound, around)
     journal = Journal.create(paths, redactor=redactor)
     started = e.RunStarted(
@@ -171,7 +213,7 @@ def prepare_resume(
     redactor = Redactor(secrets.values())
     journal = Journal.open_for_append(paths, redactor=redactor)
     try:
-        state = fold(read_journal(paths.journal))
+        state = read_state(paths)
         check_begun(paths, state)
         _check_open(state, start)
         known = {name: value for name, value in state.inputs.items() if name in workflow.inputs}
@@ -188,6 +230,7 @@ def prepare_resume(
             forget=plan.forget,
         )
         _begin(journal, state, resumed, program)
+        write_snapshot(paths, state, redactor=redactor)
     except BaseException:
         journal.close()
         raise
@@ -196,11 +239,26 @@ def prepare_resume(
 
 def _write_source(paths: RunPaths, workflow: Workflow) -> None:
     try:
-        write_atomically(paths.source, workflow.text.encode("utf-8"))
+        write_private(paths.source, workflow.text.encode("utf-8"), paths.disk)
     except OSError as error:
         raise FlowStateError(
             f"cannot write {paths.source}: {error.strerror}",
             "nothing was run; make room, or name another folder: --state DIR",
+        ) from error
+
+
+def read_source(paths: RunPaths) -> str:
+    """Return the text that was run, as it is stored.
+
+    Raises:
+        FlowStateError: It cannot be read.
+    """
+    try:
+        return read_file(paths.source, paths.disk).decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FlowStateError(
+            f"cannot read the stored text {paths.source}: {error}",
+            f"run the document itself: flownb run FILE --run-id {paths.run_id}",
         ) from error
 
 

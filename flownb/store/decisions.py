@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -18,8 +17,18 @@ from flownb.errors import FlowStateError
 from flownb.model.decision import Decision, Question, check_answer
 from flownb.model.state import RunState, decision_json
 from flownb.secrets import Redactor
-from flownb.store.files import TO_WRITE, Sync, sync_folder, write_beside
-from flownb.store.paths import RunPaths
+from flownb.store.files import (
+    PRIVATE,
+    TO_WRITE,
+    Disk,
+    discard,
+    kind_of,
+    make_folder,
+    read_file,
+    sync_folder,
+    write_beside,
+)
+from flownb.store.paths import RunPaths, check_folders
 from flownb.store.storable import readable, readable_text
 
 _LONGEST: Final = 200
@@ -71,16 +80,13 @@ def asked(state: RunState, key: str) -> Question:
     return question
 
 
-def offer(
-    paths: RunPaths, key: str, decision: Decision, *, sync: Sync = os.fsync, redactor: Redactor | None = None
-) -> Decision:
+def offer(paths: RunPaths, key: str, decision: Decision, *, redactor: Redactor | None = None) -> Decision:
     """Answer a question, unless it is answered already. Safe between threads and processes; on the disk on return.
 
     Args:
         paths: The run.
         key: The node's key.
         decision: The answer, with its `at` set.
-        sync: What brings a descriptor to the disk.
         redactor: Knows the secrets; None: there are none.
 
     Returns:
@@ -97,17 +103,17 @@ def offer(
     said = {"input": readable(hide.json(decision.input)), "by": readable_text(hide.text(decision.by))}
     data = to_json(decision_json(decision) | said, indent=2, inf_nan_mode="constants") + b"\n"
     try:
-        paths.decisions.mkdir(exist_ok=True)
-        beside = write_beside(path, data, sync)
+        make_folder(paths.decisions, paths.disk)
+        beside = write_beside(path, data, paths.disk, PRIVATE)
         try:
-            first = _publish(beside, path)
+            first = _publish(beside, path, paths.disk)
         finally:
-            beside.unlink(missing_ok=True)
-        sync_folder(paths.decisions, sync)  # Also when another was first: it may not be on the disk yet.
+            discard(beside, paths.disk)
+        sync_folder(paths.decisions, paths.disk)  # Also when another was first: it may not be on the disk yet.
     except OSError as error:
         raise FlowStateError(f"cannot write the decision on '{key}' ({path}): {error}", TO_WRITE) from error
     # Where another was first and that was withdrawn at once, it is asked anew.
-    return decision if first else offer(paths, key, decision, sync=sync, redactor=redactor)
+    return decision if first else offer(paths, key, decision, redactor=redactor)
 
 
 def stored(paths: RunPaths, key: str) -> Decision | None:
@@ -118,12 +124,18 @@ def stored(paths: RunPaths, key: str) -> Decision | None:
         key: The node's key.
 
     Raises:
-        FlowStateError: There is one, but it cannot be read.
+        FlowStateError: There is one, but it cannot be read; or the run's folder is gone.
     """
+    check_folders(paths, paths.decisions)
     path = paths.decisions / _name(key)
     try:
-        return Decision.model_validate_json(path.read_bytes())
+        return Decision.model_validate_json(read_file(path, paths.disk))
     except FileNotFoundError:
+        if not kind_of(paths.folder, paths.disk):
+            raise FlowStateError(
+                f"the folder {paths.folder} of run {paths.run_id} was removed",
+                "put it back and resume the run, or start a new one",
+            ) from None
         return None
     except (OSError, ValidationError) as error:
         raise FlowStateError(
@@ -131,49 +143,49 @@ def stored(paths: RunPaths, key: str) -> Decision | None:
         ) from error
 
 
-def withdraw(paths: RunPaths, keys: Iterable[str], *, sync: Sync = os.fsync) -> None:
+def withdraw(paths: RunPaths, keys: Iterable[str]) -> None:
     """Move answers aside, so that their questions are asked again; they stay beside, as `<name>.json.1`.
 
     Args:
         paths: The run; held by the caller.
         keys: Keys of nodes, each just itself; those without an answer do no harm.
-        sync: What brings a descriptor to the disk.
 
     Raises:
         FlowStateError: They cannot be moved.
     """
+    check_folders(paths, paths.decisions)
     try:
         present = {path.name for path in paths.decisions.glob("*.json")}
         answered = present.intersection(map(_name, keys))
         for name in answered:
-            _move_aside(paths.decisions / name)
+            _move_aside(paths.decisions / name, paths.disk)
         if answered:
-            sync_folder(paths.decisions, sync)
+            sync_folder(paths.decisions, paths.disk)
     except OSError as error:
         raise FlowStateError(f"cannot move decisions aside in {paths.decisions}: {error}", TO_WRITE) from error
 
 
-def _publish(beside: Path, path: Path) -> bool:
+def _publish(beside: Path, path: Path, disk: Disk) -> bool:
     """Give a whole file its name, unless that is taken; return whether it was free."""
     try:
-        path.hardlink_to(beside)
+        disk.link(beside, path)
     except FileExistsError:
         return False
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        with FileLock(path.parent / ".lock", thread_local=False, fallback_to_soft=False):
-            if path.exists():
+        with FileLock(path.parent / ".lock", mode=PRIVATE, thread_local=False, fallback_to_soft=False):
+            if kind_of(path, disk):
                 return False
-            beside.replace(path)
+            disk.move(beside, path)
     return True
 
 
-def _move_aside(path: Path) -> None:
+def _move_aside(path: Path, disk: Disk) -> None:
     number = 1
-    while (aside := path.with_name(f"{path.name}.{number}")).exists():
+    while kind_of(aside := path.with_name(f"{path.name}.{number}"), disk):
         number += 1
-    path.rename(aside)
+    disk.move(path, aside)
 
 
 def _name(key: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from flownb.errors import FlowStateError
 from flownb.model.state import stamp
+from flownb.store.files import PRIVATE, kind_of
 from flownb.store.paths import RunPaths
 
 _PATIENCE_S: Final = 0.1
@@ -33,6 +35,7 @@ class RunLock:
         self._path = paths.lock
         self._lock = _os_lock(paths.lock)
         try:
+            _refuse_strange(paths)
             self._lock.acquire(timeout=_PATIENCE_S, poll_interval=0.005)
         except Timeout:
             raise FlowStateError(
@@ -69,8 +72,13 @@ def holder(paths: RunPaths) -> str | None:
     Args:
         paths: The run; it need not exist.
     """
-    if not paths.lock.exists():
-        return None
+    match kind_of(paths.lock, paths.disk):
+        case "":
+            return None
+        case "a file":
+            pass
+        case _:
+            return "another process"  # Nobody knows; whoever would run it is told what stands there.
     lock = _os_lock(paths.lock)
     try:
         # What a killed holder had just begun has its lock until it is a program of its own.
@@ -83,9 +91,15 @@ def holder(paths: RunPaths) -> str | None:
     return None
 
 
+def _refuse_strange(paths: RunPaths) -> None:
+    found = kind_of(paths.lock, paths.disk)
+    if found not in ("", "a file"):
+        raise OSError(errno.EINVAL, f"{found} stands in place of a file")
+
+
 def _os_lock(path: Path) -> FileLock:
     # A lock that is a file's existence outlives its holder, so there is no falling back to one.
-    return FileLock(path, thread_local=False, fallback_to_soft=False)
+    return FileLock(path, mode=PRIVATE, thread_local=False, fallback_to_soft=False)
 
 
 def _lives(path: Path) -> bool:

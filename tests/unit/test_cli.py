@@ -228,17 +228,18 @@ def test_a_run_that_cannot_be_read_hides_no_other(flownb: Start, tmp_path: Path)
     for name in ("r1", "r2"):
         assert flownb("run", "fine.flow.md", "--run-id", name).returncode == 0
     journal = tmp_path / ".flownb" / "fine" / "r1" / "journal.jsonl"
-    journal.write_text(journal.read_text().replace('"format":1', '"format":2'))
+    journal.write_text(journal.read_text().replace('"format":2', '"format":3'))
     listed = flownb("runs", "--json")
     assert [run["run_id"] for run in json.loads(listed.stdout)] == ["r2"]
-    assert "warning: left out: .flownb/fine/r1/journal.jsonl:1: the journal has format 2" in listed.stderr
+    assert "warning: left out: .flownb/fine/r1/journal.jsonl:1: the journal has format 3" in listed.stderr
 
 
 def test_a_run_whose_text_cannot_be_written_is_not_begun_and_not_held(flownb: Start, tmp_path: Path) -> None:
     (tmp_path / ".flownb" / "fine" / "r1" / "source.flow.md").mkdir(parents=True)
     refused = flownb("run", "fine.flow.md", "--run-id", "r1")
     assert refused.returncode == 1
-    assert "error: cannot write .flownb/fine/r1/source.flow.md: Is a directory\nhint: nothing was run" in refused.stderr
+    why = "a folder stands in place of a file"
+    assert f"error: cannot write .flownb/fine/r1/source.flow.md: {why}\nhint: nothing was run" in refused.stderr
     died = flownb("resume", "r1")
     assert (died.returncode, died.stderr.splitlines()[0]) == (1, "error: run r1 died before it began")
 
