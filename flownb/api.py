@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -18,7 +17,7 @@ from flownb.executors.local import MainQueue
 from flownb.fingerprints import fingerprints
 from flownb.graph import build_graph
 from flownb.handle import Run
-from flownb.host import Hooks, Prepared, Session
+from flownb.host import Hooks, Prepared, Session, report
 from flownb.model.decision import Decision, Request
 from flownb.model.events import Event, PlannedNode, RunStatus
 from flownb.model.state import RunState
@@ -347,7 +346,7 @@ def _ended(made: Run, on_error: OnError | None) -> Run:
         try:
             on_error(made.errors[0], made)
         except Exception:  # noqa: BLE001 a stranger's function; its error never replaces the run's own
-            traceback.print_exc()
+            report(f"run {made.id}: on_error raised an error")
     return made
 
 

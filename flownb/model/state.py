@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -181,6 +181,21 @@ class RunState:
     def apply(self, event: Event) -> None:
         """Take one event in."""
         _APPLY[type(event)](self, event)
+
+    def copy(self) -> RunState:
+        """Return the state as it is now; what happens from now on does not change it."""
+        return replace(
+            self,
+            nodes=dict(self.nodes),
+            questions=dict(self.questions),
+            decisions=dict(self.decisions),
+            former=dict(self.former),
+        )
+
+    def become(self, other: RunState) -> None:
+        """Say what another state says: what was taken in and could not be stored has not happened."""
+        for item in fields(self):
+            setattr(self, item.name, getattr(other, item.name))
 
 
 def _with_those_above(key: str) -> set[str]:

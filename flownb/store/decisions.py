@@ -28,7 +28,7 @@ from flownb.store.files import (
     sync_folder,
     write_beside,
 )
-from flownb.store.paths import RunPaths, check_folders
+from flownb.store.paths import RunPaths, check_folders, removed
 from flownb.store.storable import readable, readable_text
 
 _LONGEST: Final = 200
@@ -132,10 +132,7 @@ def stored(paths: RunPaths, key: str) -> Decision | None:
         return Decision.model_validate_json(read_file(path, paths.disk))
     except FileNotFoundError:
         if not kind_of(paths.folder, paths.disk):
-            raise FlowStateError(
-                f"the folder {paths.folder} of run {paths.run_id} was removed",
-                "put it back and resume the run, or start a new one",
-            ) from None
+            raise removed(paths) from None
         return None
     except (OSError, ValidationError) as error:
         raise FlowStateError(

@@ -165,6 +165,14 @@ def exists_already(paths: RunPaths) -> FlowStateError:
     )
 
 
+def removed(paths: RunPaths) -> FlowStateError:
+    """Return the error for a run whose folder is gone while it goes on."""
+    return FlowStateError(
+        f"the folder {paths.folder} of run {paths.run_id} was removed",
+        "put it back and resume the run, or start a new one",
+    )
+
+
 def check_folders(paths: RunPaths, *more: Path) -> None:
     """Refuse a run whose folders are links to elsewhere, or no folders. One that is missing does no harm.
 

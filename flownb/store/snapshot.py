@@ -19,7 +19,7 @@ from flownb.store.files import TO_WRITE, kind_of, read_file, write_private
 from flownb.store.folding import FINAL
 from flownb.store.journal import load_state
 from flownb.store.lock import holder
-from flownb.store.paths import RunPaths, check_folders
+from flownb.store.paths import RunPaths, check_folders, removed
 
 _HEAD: Final = 1024
 """Bytes of a state file that hold what a list of runs shows."""
@@ -58,6 +58,8 @@ def write_snapshot(paths: RunPaths, state: RunState, *, redactor: Redactor | Non
     data = _rendered(state, redactor)
     try:
         write_private(paths.snapshot, data, paths.disk)
+    except FileNotFoundError as error:
+        raise removed(paths) from error
     except OSError as error:
         raise FlowStateError(f"cannot write the state file {paths.snapshot}: {error}", TO_WRITE) from error
 

@@ -47,7 +47,7 @@ def test_every_module_says_in_its_first_line_what_it_is(path: Path) -> None:
 
 
 def test_the_engine_stays_small() -> None:
-    assert sum(line_count(path) for path in PACKAGE.glob("engine/**/*.py")) <= 1700
+    assert sum(line_count(path) for path in PACKAGE.glob("engine/**/*.py")) <= 1750
 
 
 def test_no_module_is_named_for_nothing() -> None:
