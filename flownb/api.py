@@ -316,7 +316,12 @@ def serve(prepared: Prepared, hooks: Hooks) -> Run:
         made = Run(session.paths, session.state, session)
         session.when_finished(queue.wake)
         session.start()
-        queue.serve(lambda: session.is_finished)
+        while not session.is_finished:
+            try:
+                queue.serve(lambda: session.is_finished)
+            except BaseException as error:  # noqa: BLE001 raised when nothing of the run is under way any more
+                session.error = session.error or error
+                session.cancel()
     if session.error is not None:
         raise session.error
     return made

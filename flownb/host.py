@@ -299,20 +299,20 @@ class Session:
     def _ask_serving(self, request: Request) -> None:
         """Let `decide` answer, on the thread that serves the run."""
         assert self._hooks.decide is not None, "asked for only then"
-        if request.is_settled():
-            return
         try:
-            decision = self._hooks.decide(request)
-            if decision is not None:
-                _check_decision(request, decision)
-                stamped = decision if decision.at else decision.model_copy(update={"at": utc_now()})
-                self.decide(request.node, stamped)
-                return
+            self._let_decide(request, self._hooks.decide)
         except BaseException as error:  # noqa: BLE001 a stranger's function; raised when the run has ended
             self.error = error
             self.cancel()
+
+    def _let_decide(self, request: Request, decide: Callable[[Request], Decision | None]) -> None:
+        decision = None if request.is_settled() else decide(request)
+        if decision is not None:
+            _check_decision(request, decision)
+            stamped = decision if decision.at else decision.model_copy(update={"at": utc_now()})
+            self.decide(request.node, stamped)
             return
-        with suppress(RuntimeError):
+        with suppress(RuntimeError):  # its loop is closed: it has ended
             if request.is_settled():  # Answered elsewhere while `decide` looked on: nothing is left open.
                 self.engine.wake(request.node)
                 return

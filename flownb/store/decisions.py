@@ -28,7 +28,7 @@ from flownb.store.files import (
     sync_folder,
     write_beside,
 )
-from flownb.store.paths import RunPaths, check_folders, removed
+from flownb.store.paths import RunPaths, check_folders, found_at, removed
 from flownb.store.storable import readable, readable_text
 
 _LONGEST: Final = 200
@@ -131,7 +131,7 @@ def stored(paths: RunPaths, key: str) -> Decision | None:
     try:
         return Decision.model_validate_json(read_file(path, paths.disk))
     except FileNotFoundError:
-        if not kind_of(paths.folder, paths.disk):
+        if not found_at(paths.folder, paths.disk):
             raise removed(paths) from None
         return None
     except (OSError, ValidationError) as error:

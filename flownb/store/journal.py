@@ -16,7 +16,7 @@ from flownb.store.files import DISK, TO_WRITE, Disk, keep_private, kind_of, open
 from flownb.store.folding import fold_run
 from flownb.store.lines import join, scan, seal
 from flownb.store.lock import RunLock, holder
-from flownb.store.paths import RunPaths, check_folders, exists_already
+from flownb.store.paths import RunPaths, check_folders, exists_already, found_at
 from flownb.store.storable import storable
 
 _TO_GO_ON: Final = "nothing that was done is lost; when it can be written again: flownb resume"
@@ -69,7 +69,7 @@ class Journal:
             FlowStateError: Someone holds the run (it says who), there is no journal, or it cannot be read or written.
         """
         check_folders(paths)
-        if not kind_of(paths.journal, paths.disk):
+        if not found_at(paths.journal, paths.disk):
             raise _missing(paths.journal)
         lock = RunLock(paths)
         with _given_back_on_error(lock, f"cannot write the journal {paths.journal}"):
@@ -206,7 +206,7 @@ def has_begun(paths: RunPaths) -> bool:
         FlowStateError: As `read_journal`, where there is a journal.
     """
     check_folders(paths)
-    return bool(kind_of(paths.journal, paths.disk) and read_journal(paths.journal, paths.disk))
+    return bool(found_at(paths.journal, paths.disk) and read_journal(paths.journal, paths.disk))
 
 
 def load_state(paths: RunPaths) -> RunState:
@@ -222,7 +222,7 @@ def load_state(paths: RunPaths) -> RunState:
     """
     check_folders(paths)
     disk = paths.disk
-    if not kind_of(paths.journal, disk) and not kind_of(paths.snapshot, disk) and kind_of(paths.folder, disk):
+    if not found_at(paths.journal, disk) and not found_at(paths.snapshot, disk) and found_at(paths.folder, disk):
         return RunState(paths.run_id, paths.workflow, RunStatus.INTERRUPTED)
     state = read_state(paths)
     if state.status is RunStatus.RUNNING and holder(paths) is None:

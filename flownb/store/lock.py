@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from flownb.errors import FlowStateError
 from flownb.model.state import stamp
 from flownb.store.files import PRIVATE, kind_of
-from flownb.store.paths import RunPaths
+from flownb.store.paths import RunPaths, found_at
 
 _PATIENCE_S: Final = 0.1
 """How long to try: one that only looks who holds it has it for some microseconds."""
@@ -72,7 +72,7 @@ def holder(paths: RunPaths) -> str | None:
     Args:
         paths: The run; it need not exist.
     """
-    match kind_of(paths.lock, paths.disk):
+    match found_at(paths.lock, paths.disk):
         case "":
             return None
         case "a file":

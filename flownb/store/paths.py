@@ -173,6 +173,18 @@ def removed(paths: RunPaths) -> FlowStateError:
     )
 
 
+def found_at(path: Path, disk: Disk) -> str:
+    """Return what stands at a path, as `kind_of`.
+
+    Raises:
+        FlowStateError: That cannot be known.
+    """
+    try:
+        return kind_of(path, disk)
+    except OSError as error:
+        raise FlowStateError(f"cannot look at {path}: {error}", "make it readable") from error
+
+
 def check_folders(paths: RunPaths, *more: Path) -> None:
     """Refuse a run whose folders are links to elsewhere, or no folders. One that is missing does no harm.
 
@@ -188,10 +200,7 @@ def check_folders(paths: RunPaths, *more: Path) -> None:
 
 def _check_folders(folders: Iterable[Path], disk: Disk) -> None:
     for folder in folders:
-        try:
-            found = kind_of(folder, disk)
-        except OSError as error:
-            raise FlowStateError(f"cannot look at {folder}: {error}", "make it readable") from error
+        found = found_at(folder, disk)
         if found not in ("", "a folder"):
             raise FlowStateError(
                 f"{found} stands in place of the folder {folder}",

@@ -19,7 +19,7 @@ from flownb.store.files import TO_WRITE, kind_of, read_file, write_private
 from flownb.store.folding import FINAL
 from flownb.store.journal import load_state
 from flownb.store.lock import holder
-from flownb.store.paths import RunPaths, check_folders, removed
+from flownb.store.paths import RunPaths, check_folders, found_at, removed
 
 _HEAD: Final = 1024
 """Bytes of a state file that hold what a list of runs shows."""
@@ -105,7 +105,7 @@ def stored_state(paths: RunPaths) -> RunState:
         FlowStateError: Neither can be read.
     """
     check_folders(paths)
-    if kind_of(paths.journal, paths.disk) or not kind_of(paths.snapshot, paths.disk):
+    if found_at(paths.journal, paths.disk) or not found_at(paths.snapshot, paths.disk):
         state = load_state(paths)
         renew(paths, state)
         return state
