@@ -36,6 +36,7 @@ from flownb.preparing import (
     read_text,
     state_root,
 )
+from flownb.render.inert import visible
 from flownb.resuming import ResumePlan
 from flownb.runtimes.base import Printed
 from flownb.store import decisions
@@ -217,7 +218,7 @@ def runs(workflow: str | None = None, state_dir: str | Path | None = None) -> li
     """
     found, unread = survey(workflow, state_dir)
     for error in unread:
-        warnings.warn(error.message, stacklevel=2)
+        warnings.warn(visible(error.message), stacklevel=2)
     return found
 
 
