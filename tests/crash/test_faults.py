@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -137,8 +138,8 @@ class Faults:
     def disk(self) -> Disk:
         return Disk(**{item.name: self._watched(item.name, getattr(Disk(), item.name)) for item in fields(Disk)})
 
-    def _watched(self, name: str, real: Callable[..., object]) -> Callable[..., object]:
-        def call(*arguments: object) -> object:
+    def _watched(self, name: str, real: Callable[..., Any]) -> Any:  # Any: each as its field in Disk
+        def call(*arguments: Any) -> Any:  # Any: as the real one
             with self.lock:
                 self.count += 1
                 number = self.count
@@ -206,7 +207,7 @@ def check(text: str, folder: Path, fails: Callable[[int], bool], outputs: dict[s
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[dict[str, object], int]]:
     """Return name → outputs of an undisturbed run, and how much it asked of the disk."""
-    found = {}
+    found: dict[str, tuple[dict[str, object], int]] = {}
     for name, text in DOCUMENTS.items():
         folder = tmp_path_factory.mktemp(name)
         faults = Faults(lambda _: False)
