@@ -6,9 +6,8 @@ import asyncio
 import os
 import signal
 import sys
-import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from flownb.executors.local import MainQueue
 from flownb.fingerprints import fingerprints
 from flownb.graph import build_graph
 from flownb.handle import Run
-from flownb.host import Hooks, Prepared, Session
+from flownb.host import Hooks, Prepared, Session, report
 from flownb.model.decision import Decision, Request
 from flownb.model.events import Event, PlannedNode, RunStatus
 from flownb.model.state import RunState
@@ -27,13 +26,23 @@ from flownb.model.workflow import Workflow
 from flownb.parse.notebook import flow_cells
 from flownb.parse.workflow import diagnose, parse_workflow
 from flownb.planning import plan_nodes
-from flownb.preparing import STATE_FOLDER, Around, check_begun, load, prepare_new, prepare_resume, read_text
+from flownb.preparing import (
+    STATE_FOLDER,
+    Around,
+    check_begun,
+    load,
+    load_again,
+    prepare_new,
+    prepare_resume,
+    read_text,
+    state_root,
+)
+from flownb.render.inert import visible
 from flownb.resuming import ResumePlan
 from flownb.runtimes.base import Printed
-from flownb.secrets import with_values
 from flownb.store import decisions
-from flownb.store.journal import load_state
-from flownb.store.paths import RunPaths, find_run, list_runs
+from flownb.store.journal import has_begun, load_state
+from flownb.store.paths import RunPaths, check_run_id, find_run, list_runs
 from flownb.store.snapshot import RunSummary, stored_state, summary
 
 Decide = Callable[[Request], Decision | None]
@@ -211,7 +220,7 @@ def runs(workflow: str | None = None, state_dir: str | Path | None = None) -> li
     """
     found, unread = survey(workflow, state_dir)
     for error in unread:
-        warnings.warn(error.message, stacklevel=2)
+        warnings.warn(visible(error.message), stacklevel=2)
     return found
 
 
@@ -277,10 +286,10 @@ def start(
 ) -> tuple[Prepared, ResumePlan | None]:
     """Write down the beginning of a run; where a run with this id exists, that it goes on with this text."""
     if run_id is not None:
-        root = around.state_dir or (workflow.path.parent if workflow.path else Path.cwd()) / STATE_FOLDER
-        known = [paths for paths in list_runs(Path(root), workflow.name) if paths.run_id == run_id]
-        if known and known[0].journal.exists() and known[0].journal.stat().st_size:
-            return prepare_resume(known[0], workflow, inputs, around)
+        check_run_id(run_id)
+        known = RunPaths(state_root(workflow, around), workflow.name, run_id, around.disk)
+        if has_begun(known):
+            return prepare_resume(known, workflow, inputs, around)
     return prepare_new(workflow, inputs, around, run_id), None
 
 
@@ -294,31 +303,11 @@ def take_up(
 ) -> tuple[Prepared, ResumePlan]:
     """Write down that a run goes on, with its document as it is now, or as it was stored."""
     root = _root(around.state_dir)
-    paths = find_run(root, run_id)
+    paths = find_run(root, run_id, disk=around.disk)
     state = load_state(paths)
     check_begun(paths, state)
-    document = root.resolve().parent / state.document if state.document else None
-    if document is not None and document.exists() and not as_was:
-        part = f"#{paths.workflow}" if document.suffix == ".ipynb" else ""
-        workflow = _named(load(f"{document}{part}", around), paths.workflow)
-    else:
-        folder = document.parent if document is not None else around.folder
-        around = replace(around, folder=folder)
-        workflow = stored_workflow(paths, document, around, state.secrets)
+    workflow, around = load_again(paths, state, around, as_was=as_was)
     return prepare_resume(paths, workflow, inputs, replace(around, state_dir=root), from_node)
-
-
-def stored_workflow(paths: RunPaths, document: Path | None, around: Around, secrets: Sequence[str] = ()) -> Workflow:
-    """Return a run's workflow, as it was stored; secrets that were written in its text are put in again."""
-    return parse_workflow(
-        with_values(read_text(paths.source), secrets, os.environ),
-        name=paths.workflow,
-        path=document,
-        source=str(paths.source),
-        kinds=around.kinds().kinds,
-        variables=around.variables or None,
-        transform=around.transform,
-    )
 
 
 def serve(prepared: Prepared, hooks: Hooks) -> Run:
@@ -330,7 +319,12 @@ def serve(prepared: Prepared, hooks: Hooks) -> Run:
         made = Run(session.paths, session.state, session)
         session.when_finished(queue.wake)
         session.start()
-        queue.serve(lambda: session.is_finished)
+        while not session.is_finished:
+            try:
+                queue.serve(lambda: session.is_finished)
+            except BaseException as error:  # noqa: BLE001 raised when nothing of the run is under way any more
+                session.error = session.error or error
+                session.cancel()
     if session.error is not None:
         raise session.error
     return made
@@ -381,7 +375,7 @@ def _ended(made: Run, on_error: OnError | None) -> Run:
         try:
             on_error(made.errors[0], made)
         except Exception:  # noqa: BLE001 a stranger's function; its error never replaces the run's own
-            traceback.print_exc()
+            report(f"run {made.id}: on_error raised an error")
     return made
 
 
@@ -401,11 +395,6 @@ def _watcher(listen: Listen | None) -> Callable[[Event, RunState], None]:
     if listen is None:
         return lambda _event, _state: None
     return lambda event, _state: listen(event)
-
-
-def _named(workflow: Workflow, name: str) -> Workflow:
-    """Return a workflow under the name that its run has, although the text may say another by now."""
-    return workflow if workflow.name == name else workflow.model_copy(update={"name": name})
 
 
 def _path(path: str | Path | None) -> Path | None:

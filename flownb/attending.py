@@ -114,7 +114,7 @@ def keep_log(document: Path, made: Run) -> None:
 def shows_log_of(document: Path, made: Run) -> bool:
     """Return whether a document's log is this run's: a resume then brings it up to date."""
     try:
-        text = document.read_text(encoding="utf-8", errors="surrogateescape")
+        text = document.read_text(encoding="utf-8", errors="surrogateescape") if document.is_file() else ""
     except OSError:
         return False
     found = find_log(text)

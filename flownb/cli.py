@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -22,18 +23,20 @@ from flownb.errors import (
     FlowSyntaxError,
     Severity,
 )
-from flownb.host import utc_now
+from flownb.host import Prepared, utc_now
 from flownb.model.decision import Action, Decision, Via, user_name
 from flownb.model.events import PlannedNode, RunStatus
 from flownb.model.nodes import walk
 from flownb.model.state import stamp
 from flownb.model.workflow import Workflow, bind_inputs
-from flownb.preparing import STATE_FOLDER, Around, load, read_text
+from flownb.preparing import STATE_FOLDER, Around, load, read_text, state_root
 from flownb.printing import draw_problems, print_result, say, tell
 from flownb.render.diagram import mermaid, text_tree
-from flownb.render.inert import visible
 from flownb.render.log import describe_decision, seconds
 from flownb.render.problems import problems_json
+from flownb.resuming import ResumePlan
+from flownb.store.decisions import asked
+from flownb.store.journal import has_begun
 from flownb.store.paths import RunPaths, find_run
 from flownb.terminal import ask_secret, can_answer, read_yaml
 
@@ -157,7 +160,7 @@ def run_workflow(  # noqa: PLR0913, PLR0917 click hands over one for each option
         plan = api.plan(workflow)
         print_result(_graph_json(workflow, plan) if as_json else text_tree(plan))
         return 0
-    prepared, plan_of_resume = api.start(workflow, inputs, _around(state), run_id)
+    prepared, plan_of_resume = _start(workflow, inputs, _around(state), run_id)
     if plan_of_resume is not None:
         say(str(plan_of_resume))
     made = serve_here(prepared.paths, lambda hooks: api.serve(prepared, hooks), suspend=suspend)
@@ -184,9 +187,12 @@ def resume_run(
     state: Path | None,
 ) -> int:
     """Go on with a run that failed, was cancelled, was interrupted or waits. RUN_ID may be a unique prefix, or `last`."""
-    _find(run_id, state)
+    paths = _find(run_id, state)
     around = _around(state)
-    prepared, plan = api.take_up(run_id, around, _read_given(given), from_node=from_node, as_was=as_was)
+    inputs = _read_given(given)
+    with _as_usage():
+        prepared, plan = api.take_up(str(paths), around, inputs, from_node=from_node, as_was=as_was)
+    _name_document(prepared, as_was=as_was)
     say(str(plan))
     made = serve_here(prepared.paths, lambda hooks: api.serve(prepared, hooks), suspend=suspend)
     document = prepared.program.workflow.path
@@ -236,8 +242,7 @@ def list_runs(workflow: str | None, as_json: bool, state: Path | None) -> int:
 @_with_state
 def show_run(run_id: str, as_json: bool, state: Path | None) -> int:
     """Show a run's log, from what is stored of it."""
-    _find(run_id, state)
-    made = api.show(run_id, state)
+    made = api.show(str(_find(run_id, state)), state)
     print_result(made.as_json() if as_json else made.log)
     return 0
 
@@ -256,13 +261,14 @@ def decide(run_id: str, node: str, action: str, text: str | None, state: Path | 
     paths = _find(run_id, state)
     if action == Action.INPUT and text is None:
         raise click.UsageError(f"`input` needs the input itself, as `flownb decide {run_id} {node} input TEXT`")
-    question = api.show(run_id, state).state.questions.get(node)
-    is_text = question is None or question.input in ("text", None)
-    value = text if text is None or is_text else read_yaml(text, "TEXT")
+    known = api.show(str(paths), state).state
+    with _as_usage():
+        question = asked(known, node)
+    value = text if text is None or question.input in ("text", None) else _read_yaml(text, "TEXT")
     answer = Decision(action=action, input=value, by=user_name(), at=utc_now(), via=Via.COMMAND)
-    standing = api.decide(run_id, node, answer, state)
-    print_result(visible(f"{node}: {describe_decision(standing)}"))
-    if api.show(run_id, state).state.status is not RunStatus.RUNNING:
+    standing = api.decide(str(paths), node, answer, state)
+    print_result(f"{node}: {describe_decision(standing)}")
+    if api.show(str(paths), state).state.status is not RunStatus.RUNNING:
         say(f"go on with: flownb resume {paths.run_id}{state_option(paths)}")
     return 0
 
@@ -310,10 +316,35 @@ def _around(state: Path | None) -> Around:
 
 def _find(run_id: str, state: Path | None) -> RunPaths:
     """Return the run that is meant; one that is not there is bad usage, where other troubles with it are failures."""
-    try:
+    with _as_usage():
         return find_run(state or Path(STATE_FOLDER), run_id)
+
+
+@contextmanager
+def _as_usage() -> Iterator[None]:
+    """Take what is not possible for bad usage (interfaces.md, section 2): exit code 2."""
+    try:
+        yield
     except FlowStateError as error:
         raise FlowInputError(error.message, error.hint) from error
+
+
+def _start(
+    workflow: Workflow, inputs: dict[str, JsonValue], around: Around, run_id: str | None
+) -> tuple[Prepared, ResumePlan | None]:
+    """Begin a run; where the one of that id is there, and cannot be resumed, that is bad usage."""
+    is_there = run_id is not None and has_begun(RunPaths(state_root(workflow, around), workflow.name, run_id))
+    with _as_usage() if is_there else nullcontext():
+        return api.start(workflow, inputs, around, run_id)
+
+
+def _name_document(prepared: Prepared, *, as_was: bool) -> None:
+    """Say what is about to run, where it lies elsewhere than the state folder would let one think."""
+    path, beside = prepared.program.workflow.path, prepared.paths.root.resolve().parent
+    if path is not None and not as_was and not path.resolve().is_relative_to(beside):
+        say(
+            f"warning: this run is of {path.resolve()}, which lies outside {beside}; to go by the stored text: --as-was"
+        )
 
 
 def _read_given(given: Sequence[str]) -> dict[str, JsonValue]:
@@ -324,19 +355,21 @@ def _read_given(given: Sequence[str]) -> dict[str, JsonValue]:
             raise click.UsageError(f"-i {text}: write -i NAME=VALUE")
         if name in inputs:
             raise click.UsageError(f"-i {name} is given twice: give it once")
-        try:
-            inputs[name] = read_yaml(value, f"-i {name}")
-        except FlowError as error:
-            raise FlowInputError(error.message, error.hint) from error
+        inputs[name] = _read_yaml(value, f"-i {name}")
     return inputs
+
+
+def _read_yaml(text: str, source: str) -> JsonValue:
+    try:
+        return read_yaml(text, source)
+    except FlowError as error:
+        raise FlowInputError(error.message, error.hint) from error
 
 
 def _read_inputs(path: Path) -> dict[str, JsonValue]:
     text = read_text(path, "give the path of a YAML or JSON file: input → value")
     try:
-        values: JsonValue = json.loads(text) if path.suffix == ".json" else read_yaml(text, str(path))
-    except FlowError as error:
-        raise FlowInputError(error.message, error.hint) from error
+        values: JsonValue = json.loads(text) if path.suffix == ".json" else _read_yaml(text, str(path))
     except ValueError as error:
         raise FlowInputError(f"{path} is no JSON: {error}", "put it right, or write YAML to a .yaml file") from error
     if not isinstance(values, dict):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
@@ -12,27 +14,32 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from typing import ParamSpec, TypeVar
 
 from pydantic import JsonValue
 
 from flownb.engine.engine import Engine, Services
 from flownb.engine.names import Program
-from flownb.errors import FlowInputError
+from flownb.errors import FlowError, FlowInputError, FlowStateError
 from flownb.executors.base import Interrupts
 from flownb.executors.local import MainExecutor
 from flownb.executors.places import Places
 from flownb.model.decision import Decision, Question, Request, Via, check_answer
 from flownb.model.events import Event
 from flownb.model.state import RunState
+from flownb.render.inert import visible
 from flownb.render.printed import Tapes
 from flownb.runtimes.base import Printed
 from flownb.runtimes.registry import Registry
 from flownb.secrets import Redactor
 from flownb.store import decisions
 from flownb.store.cache import find_cached
-from flownb.store.journal import Journal
+from flownb.store.journal import Journal, load_state
 from flownb.store.paths import RunPaths
 from flownb.store.snapshot import write_snapshot
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def _no_event(_event: Event, _state: RunState) -> None:
@@ -116,6 +123,8 @@ class Session:
         self._callbacks: list[Callable[[], None]] = []
         self._lock = threading.Lock()
         self._tapes = Tapes(prepared.redactor.text)
+        self._numbers, self._written, self._writing = itertools.count(1), 0, threading.Lock()
+        self._told: set[str] = set()
         self.engine = Engine(prepared.program, prepared.state, self._services(prepared))
         self._thread = threading.Thread(target=self._work, name=f"flownb-{self.paths.run_id}", daemon=True)
 
@@ -200,18 +209,55 @@ class Session:
     # On the run's own thread.
 
     def _work(self) -> None:
+        broken: BaseException | None = None
         try:
-            asyncio.run(self.engine.run())
-            self._write_state()
+            asyncio.run(self._run())
         except BaseException as error:  # noqa: BLE001 handed to whoever asks for the run
-            self.error = error
-        self._executors.close()
-        self._journal.close()
+            broken = error
+        self._safely("an executor", self._executors.close)
+        self._safely("the journal", self._journal.close)
+        if broken is not None:
+            self.error = self.error or self._as_told(broken)
+            with suppress(FlowStateError):  # What was not stored has not happened.
+                self.state.become(load_state(self.paths))
         with self._lock:
             self._finished.set()
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
-            callback()
+            self._safely("what waited for the run", callback)
+
+    async def _run(self) -> None:
+        asyncio.get_running_loop().set_exception_handler(self._on_trouble)
+        await self.engine.run()
+
+    def _on_trouble(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """End the run where a callback of its loop raised: whatever waits for that would wait for ever."""
+        error = context.get("exception")
+        if "handle" in context and isinstance(error, BaseException):
+            self.engine.break_off(error)
+        else:
+            loop.default_exception_handler(context)
+
+    def _as_told(self, error: BaseException) -> BaseException:
+        """Return the one error that a run that broke off ends with."""
+        if isinstance(error, FlowError) or not isinstance(error, Exception | asyncio.CancelledError):
+            return error
+        told = FlowStateError(
+            f"run {self.paths.run_id} broke off: {type(error).__name__}: {error}",
+            f"this is a fault of flownb or of a plug-in: please report it; to go on: flownb resume {self.paths.run_id}",
+        )
+        told.__cause__ = error
+        return told
+
+    def _safely(self, what: str, function: Callable[P, T], *arguments: P.args, **more: P.kwargs) -> T | None:
+        """Call a stranger's function, or one that no run may hang by; report what it raises, the first time, and go on."""
+        try:
+            return function(*arguments, **more)
+        except Exception:  # noqa: BLE001 the run does not depend on it
+            if what not in self._told:
+                self._told.add(what)
+                report(f"run {self.paths.run_id}: {what} raised an error, which is nothing to the run:")
+            return None
 
     def _services(self, prepared: Prepared) -> Services:
         paths, redactor = self.paths, prepared.redactor
@@ -227,6 +273,7 @@ class Session:
             environment=dict(os.environ),
             ask=self._ask,
             leaves=self._leaves,
+            keep=self._keep,
             watch=self._watch,
             printed=self._printed,
             cached=self._cached,
@@ -240,30 +287,34 @@ class Session:
         if printed.mime in ("stdout", "stderr"):
             with self._lock:
                 self._tapes.take(key, str(printed.data))
-        self._hooks.printed(key, printed)
+        self._safely("what shows its output", self._hooks.printed, key, printed)
 
     def _watch(self, event: Event, state: RunState) -> None:
-        try:
-            self._hooks.watch(event, state)
-        except Exception:  # noqa: BLE001 a stranger's function; the run does not depend on who looks at it
-            traceback.print_exc()
+        self._safely("what watches it", self._hooks.watch, event, state)
 
     def _cached(self, node: str, definition: str, age_s: float | None) -> JsonValue:
         return find_cached(self.paths, node, definition, age_s, utc_now())
 
     def _leaves(self) -> bool:
-        self._write_state()
-        if self._hooks.quiet is not None and self._hooks.quiet():
+        if self._hooks.quiet is not None and self._safely("what waits for it", self._hooks.quiet):
             return True
         return {question.key for question in self.state.open_questions} <= self._left_open
 
-    def _write_state(self) -> None:
-        write_snapshot(self.paths, self.state, redactor=self._redactor)
+    async def _keep(self, state: RunState) -> None:
+        """Write the state file, on another thread: for a large run that takes its time."""
+        await asyncio.to_thread(self._write_state, next(self._numbers), state.copy())
+
+    def _write_state(self, number: int, state: RunState) -> None:
+        """Write the state file, unless a later state was written meanwhile."""
+        with self._writing:
+            if number > self._written:
+                write_snapshot(self.paths, state, redactor=self._redactor)
+                self._written = number
 
     def _ask(self, question: Question, values: Mapping[str, object]) -> Decision | None:
         request = Request(question, values, partial(self._is_settled, question), self._redactor.text)
         if self._hooks.ask is not None:
-            self._hooks.ask(request)
+            self._safely("what shows its questions", self._hooks.ask, request)
         elif self._hooks.decide is None:
             if question.default not in question.actions:  # A node with `once`: nobody may answer in a person's place.
                 self._left_open.add(question.key)
@@ -276,22 +327,22 @@ class Session:
     def _ask_serving(self, request: Request) -> None:
         """Let `decide` answer, on the thread that serves the run."""
         assert self._hooks.decide is not None, "asked for only then"
-        if request.is_settled():
-            return
         try:
             with self.main.interrupts.body(request):
-                decision = self._hooks.decide(request)
-            if decision is not None:
-                _check_decision(request, decision)
-                stamped = decision if decision.at else decision.model_copy(update={"at": utc_now()})
-                self.decide(request.node, stamped)
-                return
+                self._let_decide(request, self._hooks.decide)
         except BaseException as error:  # noqa: BLE001 a stranger's function: it ends the run, and then is raised by who serves it
             if not (self.was_interrupted or self.ended_by):
                 self.error = error
             self.cancel()
+
+    def _let_decide(self, request: Request, decide: Callable[[Request], Decision | None]) -> None:
+        decision = None if request.is_settled() else decide(request)
+        if decision is not None:
+            _check_decision(request, decision)
+            stamped = decision if decision.at else decision.model_copy(update={"at": utc_now()})
+            self.decide(request.node, stamped)
             return
-        with suppress(RuntimeError):
+        with suppress(RuntimeError):  # its loop is closed: it has ended
             if request.is_settled():  # Answered elsewhere while `decide` looked on: nothing is left open.
                 self.engine.wake(request.node)
                 return
@@ -308,6 +359,12 @@ class Session:
 def _check_decision(request: Request, decision: object) -> None:
     if not isinstance(decision, Decision):
         raise FlowInputError(f"decide answered `{request.node}` with {decision!r}", "return a flownb.Decision, or None")
+
+
+def report(what: str) -> None:
+    """Say on standard error what was just raised; where even that fails, nobody can be told."""
+    with suppress(Exception):
+        sys.stderr.write(visible(f"{what}\n{traceback.format_exc()}"))
 
 
 def default_decision(question: Question) -> Decision:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -28,10 +28,10 @@ from flownb.parse.workflow import parse_workflow
 from flownb.planning import plan_nodes
 from flownb.resuming import ResumePlan, plan_resume
 from flownb.runtimes.registry import Registry, load_registry
-from flownb.secrets import Redactor, find_secrets, without_values
+from flownb.secrets import Redactor, find_secrets, with_values, without_values
 from flownb.store.decisions import withdraw
-from flownb.store.files import write_atomically
-from flownb.store.journal import Journal, fold, read_journal
+from flownb.store.files import DISK, Disk, read_file, write_private
+from flownb.store.journal import Journal, read_state
 from flownb.store.paths import RunPaths, check_run_id, create_run, new_run_id
 from flownb.store.snapshot import write_snapshot
 from flownb.veil import REDACTED
@@ -56,6 +56,8 @@ class Around:
     """Kinds of node and what carries them out; None: flownb's own and the plug-ins'."""
     transform: Callable[[str], str] | None = None
     """IPython's cell transformer for python bodies; None outside notebooks."""
+    disk: Disk = DISK
+    """What reads and writes the state."""
 
     def kinds(self) -> Registry:
         """Return the registry."""
@@ -83,6 +85,46 @@ def load(document: Workflow | str | Path, around: Around | None = None) -> Workf
         return parse_notebook(Path(path), part or None)
     kinds = (around or Around()).kinds().kinds
     return parse_workflow(read_text(Path(name)), path=Path(name), source=_as_unicode(name), kinds=kinds)
+
+
+def load_again(paths: RunPaths, state: RunState, around: Around, *, as_was: bool) -> tuple[Workflow, Around]:
+    """Return the workflow that a resume goes by, and what is around it: the document as it is now, else as it was stored.
+
+    Args:
+        paths: The run.
+        state: What its journal says.
+        around: What the resume finds around it.
+        as_was: Whether to go by the stored text in any case.
+    """
+    document = document_of(paths, state)
+    if document is not None and document.is_file() and not as_was:
+        part = f"#{paths.workflow}" if document.suffix == ".ipynb" else ""
+        return _named(load(f"{document}{part}", around), paths.workflow), around
+    around = replace(around, folder=document.parent if document is not None else around.folder)
+    return stored_workflow(paths, document, around, state.secrets), around
+
+
+def document_of(paths: RunPaths, state: RunState) -> Path | None:
+    """Return where a run's document was; None: it was a cell."""
+    return paths.root.resolve().parent / state.document if state.document else None
+
+
+def stored_workflow(paths: RunPaths, document: Path | None, around: Around, secrets: Sequence[str] = ()) -> Workflow:
+    """Return a run's workflow, as it was stored; secrets that were written in its text are put in again."""
+    return parse_workflow(
+        with_values(read_source(paths), secrets, os.environ),
+        name=paths.workflow,
+        path=document,
+        source=str(paths.source),
+        kinds=around.kinds().kinds,
+        variables=around.variables or None,
+        transform=around.transform,
+    )
+
+
+def _named(workflow: Workflow, name: str) -> Workflow:
+    """Return a workflow under the name that its run has, although the text may say another by now."""
+    return workflow if workflow.name == name else workflow.model_copy(update={"name": name})
 
 
 def read_text(path: Path, what: str = "give the path of a .flow.md or a notebook") -> str:
@@ -129,7 +171,7 @@ def prepare_new(
         check_run_id(run_id)
     now = utc_now()
     root = state_root(workflow, around)
-    paths = create_run(root, workflow.name, run_id or new_run_id(now, random.choice))  # noqa: S311 an id, no secret
+    paths = create_run(root, workflow.name, run_id or new_run_id(now, random.choice), around.disk)  # noqa: S311 an id, no secret
     program = _program(workflow, bound, around, redactor)
     journal = Journal.create(paths, redactor=redactor)
     started = e.RunStarted(
@@ -173,7 +215,7 @@ def prepare_resume(
     redactor = Redactor(secrets.values())
     journal = Journal.open_for_append(paths, redactor=redactor)
     try:
-        state = fold(read_journal(paths.journal))
+        state = read_state(paths)
         check_begun(paths, state)
         _check_open(state, start)
         known = {name: value for name, value in state.inputs.items() if name in workflow.inputs}
@@ -192,6 +234,7 @@ def prepare_resume(
             hold=plan.hold,
         )
         _begin(journal, state, resumed, program)
+        write_snapshot(paths, state, redactor=redactor)
     except BaseException:
         journal.close()
         raise
@@ -200,11 +243,26 @@ def prepare_resume(
 
 def _write_source(paths: RunPaths, workflow: Workflow, secrets: Mapping[str, str]) -> None:
     try:
-        write_atomically(paths.source, without_values(workflow.text, secrets).encode("utf-8"))
+        write_private(paths.source, without_values(workflow.text, secrets).encode("utf-8"), paths.disk)
     except OSError as error:
         raise FlowStateError(
             f"cannot write {paths.source}: {error.strerror}",
             "nothing was run; make room, or name another folder: --state DIR",
+        ) from error
+
+
+def read_source(paths: RunPaths) -> str:
+    """Return the text that was run, as it is stored.
+
+    Raises:
+        FlowStateError: It cannot be read.
+    """
+    try:
+        return read_file(paths.source, paths.disk).decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FlowStateError(
+            f"cannot read the stored text {paths.source}: {error}",
+            f"run the document itself: flownb run FILE --run-id {paths.run_id}",
         ) from error
 
 

@@ -13,7 +13,7 @@ from pydantic_core import to_json
 from flownb.errors import Diagnostic, FlowError
 from flownb.parse.notebook import flow_cells
 from flownb.preparing import read_text
-from flownb.render.inert import visible
+from flownb.render.inert import visible, visible_json
 from flownb.render.problems import render_problems
 
 
@@ -41,8 +41,11 @@ def short_path(path: Path) -> str:
 
 
 def print_result(result: str | Mapping[str, JsonValue] | Sequence[Mapping[str, JsonValue]]) -> None:
-    """Write a result to standard output: text as it is, data as JSON in which what is no number is null."""
-    text = result if isinstance(result, str) else to_json(result, indent=2, inf_nan_mode="null").decode()
+    """Write a result to standard output: text, or data as JSON in which what is no number is null; neither moves a terminal."""
+    if isinstance(result, str):
+        text = visible(result)
+    else:
+        text = visible_json(to_json(result, indent=2, inf_nan_mode="null").decode())
     click.echo(text.removesuffix("\n"))
 
 

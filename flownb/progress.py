@@ -211,4 +211,4 @@ def _progress_line(key: str, line: _Line, now: datetime) -> str:
     took = max(0.0, (now - line.since).total_seconds())
     attempt = f", attempt {line.attempt}" if line.attempt > 1 else ""
     parts = f", {line.parts:,} parts done" if line.parts else ""
-    return f"{key}: {line.doing}{attempt}{parts} {took:.0f}s"
+    return one_line(f"{key}: {line.doing}{attempt}{parts} {took:.0f}s")

@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from pydantic import JsonValue
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markdown import Markdown
+from rich.segment import Segment
 from rich.text import Text
 
 from flownb.errors import FlowError
@@ -150,7 +151,7 @@ class TerminalAsker:
         self._console.print()
         self._console.rule(Text(one_line(question.heading), style="bold"), align="left")
         # Without links: a terminal would open what data may have put there.
-        self._console.print(Markdown(visible(question.text), hyperlinks=False))
+        self._console.print(_Visible(Markdown(visible(question.text), hyperlinks=False)))
         for name, value in shown.items():
             self._console.print(Text(f"{one_line(name)}:", style="bold"))
             self._console.print(Text(_excerpt(value)))
@@ -186,7 +187,7 @@ class TerminalAsker:
                 value = text if prompt == "Input: " else read_yaml(text, "input")
                 return check_answer(question, _decision(action, value))
             except FlowError as error:
-                self._say(visible(str(error)))
+                self._say(str(error))
 
     def _fallback(self, question: Question) -> Decision | None:
         return _decision(Action.REJECT, None) if Action.REJECT in question.actions else None
@@ -209,7 +210,18 @@ class TerminalAsker:
         return self._lines.read(prompt, look).strip()
 
     def _say(self, text: str) -> None:
-        self._console.print(Text(text))
+        self._console.print(Text(visible(text)))
+
+
+class _Visible:
+    """Shows Markdown whose entities, as `&#x202e;`, are written out where a terminal would obey what they mean."""
+
+    def __init__(self, markdown: Markdown) -> None:
+        self._markdown = markdown
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self._markdown, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
 
 class _TerminalLines:

@@ -11,21 +11,23 @@ from flownb.api import serve, start
 from flownb.host import Hooks
 from flownb.model.decision import Decision, Request
 from flownb.preparing import Around
+from flownb.store.files import Disk
 
 _JOURNALS: dict[str, tuple[Path, list[int]]] = {}
 
 
 def run_watched(text: str, state_dir: Path, name: str, inputs: Mapping[str, object] | None = None) -> flownb.Run:
     """Run a document; its bodies may ask `lines(name)` meanwhile. Questions are approved."""
-    prepared = start(flownb.parse(text), inputs or {}, Around(state_dir=state_dir))[0]
-    synced = [prepared.paths.journal.stat().st_size]
-    _JOURNALS[name] = prepared.paths.journal, synced
+    synced: list[int] = []
 
     def sync(descriptor: int) -> None:
         os.fsync(descriptor)
-        synced.append(os.fstat(descriptor).st_size)
+        if Path(f"/proc/self/fd/{descriptor}").resolve().name == "journal.jsonl":
+            synced.append(os.fstat(descriptor).st_size)
 
-    prepared.journal._sync = sync  # what brings it to the disk
+    around = Around(state_dir=state_dir, disk=Disk(sync=sync))
+    prepared = start(flownb.parse(text), inputs or {}, around)[0]
+    _JOURNALS[name] = prepared.paths.journal, synced
     return serve(prepared, Hooks(decide=_approve))
 
 

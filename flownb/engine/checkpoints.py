@@ -174,7 +174,7 @@ async def _answer(body: BodyRun, question: Question, shown: Mapping[str, object]
         at_once = services.ask(question, shown)
         if at_once is not None:
             return services.offer(key, at_once)
-        engine.watch_for_quiet()
+        engine.quiet.look()
         while (standing := services.stored(key)) is None:
             if body.is_stopping:
                 raise Halted  # Something failed, or was rejected: the question is asked again by a resume.

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from flownb.engine.body import BodyRun, program_outputs
 from flownb.engine.names import Frame, Program
+from flownb.engine.quiet import Quiet
 from flownb.engine.results import Halted, Made, to_stored
 from flownb.errors import Failure, FlowError
 from flownb.graph import TOP
@@ -24,9 +25,6 @@ from flownb.model.state import NodeStatus, RunState
 from flownb.runtimes.base import Caller, Printed, Runtime
 from flownb.secrets import Redactor
 from flownb.store.storable import without_secrets
-
-_QUIET_S = 0.05
-"""How long nothing must have happened before a run counts as waiting for people only."""
 
 
 class Journal(Protocol):
@@ -62,7 +60,9 @@ class Services:
     ask: Callable[[Question, Mapping[str, object]], Decision | None]
     """Takes a question with the values to show; returns an answer at once, or None: it comes through `decide`."""
     leaves: Callable[[], bool]
-    """Called when only people are waited for; True: put the run aside."""
+    """Called when only people are waited for, and that is kept; True: put the run aside."""
+    keep: Callable[[RunState], Awaitable[None]]
+    """Writes a state down for those who look at it from outside; raises FlowStateError where that fails."""
     watch: Callable[[Event, RunState], None]
     """Told of every event after it is written. Must not raise."""
     printed: Callable[[str, Printed], None]
@@ -126,6 +126,8 @@ class Engine:
         self._waiters: list[asyncio.Future[None]] = []
         self._is_flushing = False
         self._busy = self._activity = 0
+        self.quiet = Quiet(self)
+        """Looks whether only people are waited for."""
         limit_s = program.workflow.timeout
         self._left_s = None if limit_s is None else max(0.0, limit_s - (state.clock.seconds - state.clock.limit_from_s))
         self._timer: asyncio.TimerHandle | None = None
@@ -163,20 +165,21 @@ class Engine:
         waiters, self._waiters = self._waiters, []
         self._is_flushing = False
         if not self._broken:
-            self._write(events)
+            self._tell(events, self._append(events))
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _write(self, events: list[Event]) -> None:
+    def _append(self, events: list[Event]) -> Sequence[Event]:
+        """Write events; return them as they are stored, none where that fails: then the run breaks off."""
         try:
-            stored = self.services.journal.append(events)
+            return self.services.journal.append(events)
         except Exception as error:  # noqa: BLE001 whatever it is, the run must end and say so
-            self._broken = error
-            self.is_stopping = True
-            self._stop()
-            return
-        for event, written in zip(events, stored, strict=True):
+            self.break_off(error)
+            return ()
+
+    def _tell(self, events: list[Event], stored: Sequence[Event]) -> None:
+        for event, written in zip(events, stored, strict=False):
             if written is not event:
                 self._take_as_written(event, written)
             self.services.watch(written, self.state)
@@ -280,7 +283,7 @@ class Engine:
             if not self._busy:
                 self._stop_timer()
                 if self.open:
-                    self.watch_for_quiet()
+                    self.quiet.look()
 
     def _stop_timer(self) -> None:
         if self._timer is not None and self._left_s is not None:
@@ -292,18 +295,20 @@ class Engine:
         self._left_s = None
         self._stop()
 
-    def watch_for_quiet(self) -> None:
-        """Look, in a moment, whether only people are waited for."""
-        self.loop.call_later(_QUIET_S, self._look_for_quiet, self._activity)
+    @property
+    def moment(self) -> int:
+        """A number that grows with all that happens."""
+        return self._activity
 
-    def _look_for_quiet(self, activity: int) -> None:
-        if not self.open or self._busy or self.is_stopping:
-            return
-        if activity != self._activity or self._pending:
-            self.watch_for_quiet()
-        elif self.services.leaves():
-            self.is_leaving = self.is_stopping = True
-            self._stop()
+    @property
+    def is_quiet(self) -> bool:
+        """Whether only people are waited for, and all that happened is written."""
+        return bool(self.open) and not (self._busy or self._pending or self.is_stopping)
+
+    def leave(self) -> None:
+        """Put the run aside."""
+        self.is_leaving = self.is_stopping = True
+        self._stop()
 
     # What others may say, from any thread.
 
@@ -313,7 +318,7 @@ class Engine:
 
     def look_for_quiet(self) -> None:
         """Say that a question was left open; thread-safe."""
-        self.loop.call_soon_threadsafe(self.watch_for_quiet)
+        self.loop.call_soon_threadsafe(self.quiet.look)
 
     def _wake(self, key: str) -> None:
         if key in self.open:
@@ -324,6 +329,12 @@ class Engine:
         self._cancelled = self.is_stopping = True
         if self._root is not None:
             self.loop.call_soon_threadsafe(self._stop)
+
+    def break_off(self, error: BaseException) -> None:
+        """End the run because something of its own went wrong; nothing more of it is written. On the loop only."""
+        self._broken = self._broken or error
+        self.is_stopping = True
+        self._stop()
 
     def _stop(self) -> None:
         if self._root is not None:
@@ -340,7 +351,8 @@ class Engine:
         """Run to the end, or to where only a person can go on. Cancelling it cancels the run.
 
         Raises:
-            FlowStateError: The journal could not be written; what it holds is what was done.
+            FlowStateError: Journal or state file could not be written; what the journal holds is what was done.
+            BaseException: What else broke it off.
         """
         self.loop = asyncio.get_running_loop()
         self.stirred = self.loop.create_future()
@@ -349,31 +361,41 @@ class Engine:
         if self._cancelled:
             root.cancel()
         frame = Frame(self.program)
-        failures: list[Failure] = []
         body = BodyRun(self, self.program.graph.bodies[TOP], frame)
+        failures = await self._unless_stopped(root, body.run_program())
+        if failures is None and self._timed_out:
+            late = [self._too_long()]
+            failures = await self._unless_stopped(root, body.handled(late)) or late
+        self._root = None
+        self._stop_timer()
+        self.quiet.close()
+        if self._broken:
+            raise self._broken
+        return await self._finish(frame, failures or [])
+
+    async def _unless_stopped(
+        self, root: asyncio.Task[RunStatus], work: Awaitable[list[Failure]]
+    ) -> list[Failure] | None:
+        """Return what failed in some work; None where it was stopped."""
         try:
-            failures = await body.run_program()
+            return await work
         except Halted:
-            pass
+            return []
         except asyncio.CancelledError:
             if not (self._cancelled or self._timed_out or self.is_leaving or self._broken):
                 self._cancelled = True
             root.uncancel()
-            if self._timed_out:
-                failures = await body.handled([self._too_long()])
-        self._root = None
-        self._stop_timer()
-        if self._broken:
-            raise self._broken
-        return self._finish(frame, failures)
+            return None
 
     def _too_long(self) -> Failure:
         limit = self.program.workflow.timeout
         return Failure(node="", type="TimeoutError", message=f"the run took longer than {limit:g} s")
 
-    def _finish(self, frame: Frame, failures: list[Failure]) -> RunStatus:
+    async def _finish(self, frame: Frame, failures: list[Failure]) -> RunStatus:
+        """Write down how the run ended, in the journal and in its state, before anyone sees that it has."""
+        event: Event
         if self.is_leaving:
-            self.emit(e.RunWaiting(at=self.now()))
+            event = e.RunWaiting(at=self.now())
         else:
             outputs: dict[str, JsonValue] = {}
             if failures:
@@ -384,8 +406,16 @@ class Engine:
                 status = RunStatus.REJECTED
             else:
                 status, outputs, failures = self._outputs(frame)
-            self.emit(e.RunFinished(at=self.now(), status=status, outputs=outputs, failures=tuple(failures)))
-        self._flush()
+            event = e.RunFinished(at=self.now(), status=status, outputs=outputs, failures=tuple(failures))
+        events, self._pending = [*self._pending, event], []
+        stored = self._append(events)
+        self._tell(events[:-1], stored[:-1])
+        if not self._broken:
+            ended = self.state.copy()
+            ended.apply(stored[-1])
+            await self.services.keep(ended)
+            self.state.apply(stored[-1])
+            self.services.watch(stored[-1], self.state)
         if self._broken:
             raise self._broken
         return self.state.status

@@ -15,7 +15,7 @@ from flownb.model.frozen import Frozen
 
 T = TypeVar("T")
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """The journal's format number; a journal with a higher one is refused by name."""
 
 

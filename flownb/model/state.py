@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -193,6 +193,21 @@ class RunState:
         else:
             self.clock.advance(event.at)
         _APPLY[type(event)](self, event)
+
+    def copy(self) -> RunState:
+        """Return the state as it is now; what happens from now on does not change it."""
+        return replace(
+            self,
+            nodes=dict(self.nodes),
+            questions=dict(self.questions),
+            decisions=dict(self.decisions),
+            former=dict(self.former),
+        )
+
+    def become(self, other: RunState) -> None:
+        """Say what another state says: what was taken in and could not be stored has not happened."""
+        for item in fields(self):
+            setattr(self, item.name, getattr(other, item.name))
 
 
 def _over(state: RunState, key: str) -> tuple[NodeState | None, float]:

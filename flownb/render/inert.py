@@ -32,6 +32,11 @@ def visible(text: str) -> str:
     return _UNSEEN.sub(lambda found: _written_out(found.group()), text.replace("\r\n", "\n"))
 
 
+def visible_json(text: str) -> str:
+    """Return JSON that means the same, and in which nothing stands as it is that `visible` writes out."""
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+
+
 def one_line(text: str) -> str:
     r"""Return the text on one line: line breaks become `\n`, tabs become spaces."""
     return visible(_LINE_BREAK.sub(r"\\n", text).replace("\t", " "))

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from rich.cells import cell_len
 
 from flownb.errors import Diagnostic
+from flownb.render.inert import visible
 
 _MAX_WIDTH: Final = 160
 """The most columns of a line that are shown; the rest is cut around the place."""
@@ -52,7 +53,7 @@ def _drawn(problem: Diagnostic, lines: Sequence[str], first_line: int) -> str:
         parts += _with_caret(lines[number], problem.span.column - 1, problem.span.length)
     if problem.hint:
         parts.append(f"hint: {problem.hint}")
-    return "\n".join(parts)
+    return visible("\n".join(parts))
 
 
 def _with_caret(line: str, column: int, length: int) -> list[str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, JsonValue, TypeAdapter
 from pydantic_core import from_json
 
-from flownb.store.paths import RunPaths, list_runs
+from flownb.errors import FlowStateError
+from flownb.store.files import read_file
+from flownb.store.paths import RunPaths, check_folders, list_runs
 
-_MOMENT: TypeAdapter[datetime] = TypeAdapter(datetime)
+_MOMENT: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
 
 
 def find_cached(paths: RunPaths, node: str, definition: str, age_s: float | None, now: datetime) -> JsonValue:
@@ -25,15 +27,16 @@ def find_cached(paths: RunPaths, node: str, definition: str, age_s: float | None
     Raises:
         LookupError: There is no such value.
     """
-    for other in list_runs(paths.root, paths.workflow):
+    for other in list_runs(paths.root, paths.workflow, paths.disk):
         if other.run_id == paths.run_id:
             continue
         try:
-            found = from_json(other.snapshot.read_bytes())["nodes"][node]
+            check_folders(other)
+            found = from_json(read_file(other.snapshot, other.disk))["nodes"][node]
             if found["definition_sha256"] != definition or found["status"] != "completed":
                 continue
             ended = _MOMENT.validate_python(found["finished_at"])
-        except (OSError, ValueError, KeyError, TypeError, ValidationError):
+        except (OSError, ValueError, KeyError, TypeError, FlowStateError):
             continue
         if found.get("reusable", True) and (age_s is None or now - ended <= timedelta(seconds=age_s)):
             output: JsonValue = found["output"]

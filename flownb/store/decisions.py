@@ -18,8 +18,19 @@ from flownb.errors import FlowStateError
 from flownb.model.decision import Decision, Question, check_answer
 from flownb.model.state import RunState, decision_json
 from flownb.secrets import Redactor
-from flownb.store.files import TO_WRITE, Sync, sync_folder, write_atomically, write_beside
-from flownb.store.paths import RunPaths
+from flownb.store.files import (
+    PRIVATE,
+    TO_WRITE,
+    Disk,
+    discard,
+    kind_of,
+    make_folder,
+    read_file,
+    sync_folder,
+    write_beside,
+    write_private,
+)
+from flownb.store.paths import RunPaths, check_folders, found_at, removed
 from flownb.store.storable import readable, readable_text
 
 _LONGEST: Final = 200
@@ -74,16 +85,13 @@ def asked(state: RunState, key: str) -> Question:
     return question
 
 
-def offer(
-    paths: RunPaths, key: str, decision: Decision, *, sync: Sync = os.fsync, redactor: Redactor | None = None
-) -> Decision:
+def offer(paths: RunPaths, key: str, decision: Decision, *, redactor: Redactor | None = None) -> Decision:
     """Answer a question, unless it is answered already. Safe between threads and processes; on the disk on return.
 
     Args:
         paths: The run.
         key: The node's key.
         decision: The answer, with its `at` set.
-        sync: What brings a descriptor to the disk.
         redactor: Knows the secrets; None: there are none.
 
     Returns:
@@ -99,17 +107,17 @@ def offer(
     decision = _hidden(decision, redactor)
     data = _data(decision)
     try:
-        paths.decisions.mkdir(exist_ok=True)
-        beside = write_beside(path, data, sync)
+        make_folder(paths.decisions, paths.disk)
+        beside = write_beside(path, data, paths.disk, PRIVATE)
         try:
-            first = _publish(beside, path)
+            first = _publish(beside, path, paths.disk)
         finally:
-            beside.unlink(missing_ok=True)
-        sync_folder(paths.decisions, sync)  # Also when another was first: it may not be on the disk yet.
+            discard(beside, paths.disk)
+        sync_folder(paths.decisions, paths.disk)  # Also when another was first: it may not be on the disk yet.
     except OSError as error:
         raise FlowStateError(f"cannot write the decision on '{key}' ({path}): {error}", TO_WRITE) from error
     # Where another was first and that was withdrawn at once, it is asked anew.
-    return decision if first else offer(paths, key, decision, sync=sync, redactor=redactor)
+    return decision if first else offer(paths, key, decision, redactor=redactor)
 
 
 def _hidden(decision: Decision, redactor: Redactor | None) -> Decision:
@@ -134,16 +142,19 @@ def stored(paths: RunPaths, key: str, redactor: Redactor | None = None) -> Decis
         redactor: Knows the secrets: an answer that holds one, from a process that did not, is stored anew without it.
 
     Raises:
-        FlowStateError: There is one, but it cannot be read.
+        FlowStateError: There is one, but it cannot be read; or the run's folder is gone.
     """
+    check_folders(paths, paths.decisions)
     path = paths.decisions / _name(key)
     try:
-        decision = Decision.model_validate_json(path.read_bytes())
+        decision = Decision.model_validate_json(read_file(path, paths.disk))
         clean = _hidden(decision, redactor)
         if clean is not decision:
-            write_atomically(path, _data(clean))
+            write_private(path, _data(clean), paths.disk)
         return clean  # noqa: TRY300
     except FileNotFoundError:
+        if not found_at(paths.folder, paths.disk):
+            raise removed(paths) from None
         return None
     except (OSError, ValidationError) as error:
         raise FlowStateError(
@@ -151,49 +162,49 @@ def stored(paths: RunPaths, key: str, redactor: Redactor | None = None) -> Decis
         ) from error
 
 
-def withdraw(paths: RunPaths, keys: Iterable[str], *, sync: Sync = os.fsync) -> None:
+def withdraw(paths: RunPaths, keys: Iterable[str]) -> None:
     """Move answers aside, so that their questions are asked again; they stay beside, as `<name>.json.1`.
 
     Args:
         paths: The run; held by the caller.
         keys: Keys of nodes, each just itself; those without an answer do no harm.
-        sync: What brings a descriptor to the disk.
 
     Raises:
         FlowStateError: They cannot be moved.
     """
+    check_folders(paths, paths.decisions)
     try:
         present = {path.name for path in paths.decisions.glob("*.json")}
         answered = present.intersection(map(_name, keys))
         for name in answered:
-            _move_aside(paths.decisions / name)
+            _move_aside(paths.decisions / name, paths.disk)
         if answered:
-            sync_folder(paths.decisions, sync)
+            sync_folder(paths.decisions, paths.disk)
     except OSError as error:
         raise FlowStateError(f"cannot move decisions aside in {paths.decisions}: {error}", TO_WRITE) from error
 
 
-def _publish(beside: Path, path: Path) -> bool:
+def _publish(beside: Path, path: Path, disk: Disk) -> bool:
     """Give a whole file its name, unless that is taken; return whether it was free."""
     try:
-        path.hardlink_to(beside)
+        disk.link(beside, path)
     except FileExistsError:
         return False
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        with FileLock(path.parent / ".lock", thread_local=False, fallback_to_soft=False):
-            if path.exists():
+        with FileLock(path.parent / ".lock", mode=PRIVATE, thread_local=False, fallback_to_soft=False):
+            if kind_of(path, disk):
                 return False
-            beside.replace(path)
+            disk.move(beside, path)
     return True
 
 
-def _move_aside(path: Path) -> None:
+def _move_aside(path: Path, disk: Disk) -> None:
     number = 1
-    while (aside := path.with_name(f"{path.name}.{number}")).exists():
+    while kind_of(aside := path.with_name(f"{path.name}.{number}"), disk):
         number += 1
-    path.rename(aside)
+    disk.move(path, aside)
 
 
 def _name(key: str) -> str:

@@ -1,39 +1,179 @@
-"""Whole files and folders that are on the disk, or are not, whenever the power goes."""
+"""Whole files and folders: on the disk or not, whenever the power goes; no link or pipe is taken for one."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
-
-Sync: TypeAlias = Callable[[int], None]
-"""Returns when what was written to a file descriptor is on the disk, as `os.fsync`."""
+from typing import Final
 
 MARK: Final = ".tmp"
 """How the names of files end that are not whole yet."""
 
-
 TO_WRITE: Final = "make room there, or make it writable, and try again"
 """What to do where something cannot be written."""
 
+PRIVATE: Final = 0o600
+"""The mode of every file that is kept of a run, whatever the umask."""
+_PRIVATE_FOLDER: Final = 0o700
+_SHARED: Final = 0o666
+_CAREFUL: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""No link is followed, and no pipe waited for."""
+_CHUNK: Final = 1 << 20
+_KINDS: Final = (
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISREG, "a file"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+)
 
-def sync_folder(folder: Path, sync: Sync = os.fsync) -> None:
-    """Return when the names in a folder are on the disk.
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """What the store asks of the operating system, one function a call: a test lets the n-th of them fail."""
+
+    open: Callable[[Path, int, int], int] = os.open
+    """Path, flags, mode → descriptor."""
+    read: Callable[[int, int], bytes] = os.read
+    """Descriptor, most bytes → the next bytes."""
+    write: Callable[[int, bytes | memoryview], int] = os.write
+    """Writes some of the bytes, and returns how many."""
+    sync: Callable[[int], None] = os.fsync
+    """Returns when what was written is on the disk."""
+    truncate: Callable[[int, int], None] = os.ftruncate
+    """Cuts a file off at a size."""
+    stat: Callable[[Path], os.stat_result] = os.lstat
+    """Tells what stands at a path; follows no link."""
+    make: Callable[[Path, int], None] = os.mkdir
+    """Makes a folder."""
+    link: Callable[[Path, Path], None] = os.link
+    """Gives a file a second name, which must be free."""
+    move: Callable[[Path, Path], None] = os.replace
+    """Gives a file another name, in place of what has it."""
+    remove: Callable[[Path], None] = os.unlink
+    """Takes a name away."""
+
+
+DISK: Final = Disk()
+"""The disk itself."""
+
+
+def kind_of(path: Path, disk: Disk = DISK) -> str:
+    """Return what stands at a path, as `a file`; empty where nothing does. Links are not followed."""
+    try:
+        mode = disk.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    return _named(mode)
+
+
+def _named(mode: int) -> str:
+    return next((name for is_it, name in _KINDS if is_it(mode)), "a device")
+
+
+def open_file(path: Path, flags: int, disk: Disk = DISK, mode: int = PRIVATE) -> int:
+    """Open a regular file, and nothing that stands in its place; return its descriptor. Never waits.
 
     Args:
-        folder: The folder; not those inside it.
-        sync: What brings a descriptor to the disk.
+        path: The file.
+        flags: As `os.open`.
+        disk: What opens it.
+        mode: Its mode, where it is made.
+
+    Raises:
+        OSError: It cannot be opened, or is a link, a pipe or the like.
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        sync(descriptor)
+        descriptor = disk.open(path, flags | _CAREFUL, mode)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # A link; a pipe or a socket.
+            raise OSError(error.errno, f"{kind_of(path) or 'something else'} stands in place of a file") from error
+        raise
+    found = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(found):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, f"{_named(found)} stands in place of a file")
+    return descriptor
+
+
+def read_file(path: Path, disk: Disk = DISK, limit: int | None = None) -> bytes:
+    """Return what is in a regular file.
+
+    Args:
+        path: The file.
+        disk: What reads it.
+        limit: Most bytes, from its beginning on; None: all.
+
+    Raises:
+        OSError: There is none, it cannot be read, or something else stands in its place.
+    """
+    descriptor = open_file(path, os.O_RDONLY, disk)
+    try:
+        parts = []
+        left = os.fstat(descriptor).st_size if limit is None else limit
+        # One file is read as it was when it was opened: what others append meanwhile is theirs.
+        while left > 0 and (part := disk.read(descriptor, min(left, _CHUNK))):
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts)
     finally:
         os.close(descriptor)
 
 
-def write_beside(path: Path, data: bytes, sync: Sync = os.fsync) -> Path:
+def write_all(descriptor: int, data: bytes, disk: Disk = DISK) -> None:
+    """Write bytes, all of them, although the system may take them in pieces."""
+    view = memoryview(data)
+    while view:
+        view = view[disk.write(descriptor, view) :]
+
+
+def keep_private(descriptor: int) -> None:
+    """Let nobody but its owner read or write a file, whatever the umask was; where there are no modes, do nothing."""
+    with suppress(OSError):
+        os.fchmod(descriptor, PRIVATE)
+
+
+def make_folder(folder: Path, disk: Disk = DISK) -> None:
+    """Make a folder that only its owner sees, and those above it that are missing; each name is on the disk on return.
+
+    Raises:
+        OSError: It cannot be made, or something else stands in its place.
+    """
+    found = kind_of(folder, disk)
+    if found == "a folder":
+        return
+    if found:
+        raise OSError(errno.ENOTDIR, f"{found} stands in place of a folder: {folder}")
+    if not folder.parent.is_dir():  # What lies above the state folder may be a link.
+        make_folder(folder.parent, disk)
+    with suppress(FileExistsError):
+        disk.make(folder, _PRIVATE_FOLDER)
+        with suppress(OSError):
+            folder.chmod(_PRIVATE_FOLDER)
+    sync_folder(folder.parent, disk)
+
+
+def sync_folder(folder: Path, disk: Disk = DISK) -> None:
+    """Return when the names in a folder are on the disk.
+
+    Args:
+        folder: The folder; not those inside it.
+        disk: What brings it there.
+    """
+    descriptor = disk.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, 0)
+    try:
+        disk.sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_beside(path: Path, data: bytes, disk: Disk = DISK, mode: int = _SHARED) -> Path:
     """Write a file that is to become `path`, and return where it is.
 
     It is on the disk and whole; its name is nobody else's. Where it cannot be written, nothing is left of it.
@@ -41,39 +181,62 @@ def write_beside(path: Path, data: bytes, sync: Sync = os.fsync) -> Path:
     Args:
         path: What it is to become.
         data: What is in it.
-        sync: What brings a descriptor to the disk.
+        disk: What writes it.
+        mode: Its mode; `PRIVATE` whatever the umask, else what the umask leaves of it.
 
     Raises:
         OSError: It cannot be written.
     """
     beside = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}{MARK}")
+    descriptor = open_file(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, disk, mode)
     try:
-        with beside.open("xb", buffering=0) as file:
-            view = memoryview(data)
-            while view:
-                view = view[file.write(view) :]
-            sync(file.fileno())
+        try:
+            if mode == PRIVATE:
+                keep_private(descriptor)
+            write_all(descriptor, data, disk)
+            disk.sync(descriptor)
+        finally:
+            os.close(descriptor)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        discard(beside, disk)
         raise
     return beside
 
 
-def write_atomically(path: Path, data: bytes, sync: Sync = os.fsync) -> None:
+def write_atomically(path: Path, data: bytes, disk: Disk = DISK, mode: int = _SHARED) -> None:
     """Write a whole file: whoever reads it, also after a crash, sees the old one or the new one.
 
     Args:
         path: The file; its folder exists.
         data: What is in it.
-        sync: What brings a descriptor to the disk.
+        disk: What writes it.
+        mode: As for `write_beside`.
 
     Raises:
         OSError: It cannot be written; the old one is still there.
     """
-    beside = write_beside(path, data, sync)
+    beside = write_beside(path, data, disk, mode)
     try:
-        beside.replace(path)
+        disk.move(beside, path)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        discard(beside, disk)
         raise
-    sync_folder(path.parent, sync)
+    sync_folder(path.parent, disk)
+
+
+def write_private(path: Path, data: bytes, disk: Disk = DISK) -> None:
+    """Write a whole file of a run, as `write_atomically`; a link or the like is not written over.
+
+    Raises:
+        OSError: It cannot be written, or something else stands in its place.
+    """
+    found = kind_of(path, disk)
+    if found not in ("", "a file"):
+        raise OSError(errno.EINVAL, f"{found} stands in place of a file")
+    write_atomically(path, data, disk, PRIVATE)
+
+
+def discard(path: Path, disk: Disk = DISK) -> None:
+    """Take a file away that is of no use any more; where that fails, it is left, and does no harm."""
+    with suppress(OSError):
+        disk.remove(path)

@@ -8,75 +8,77 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self
 
-from pydantic import ValidationError
-from pydantic_core import from_json
-
 from flownb.errors import FlowStateError
-from flownb.model.events import EVENTS, FORMAT, Event, RunResumed, RunStarted, RunStatus
+from flownb.model.events import Event, RunStatus
 from flownb.model.state import RunState
 from flownb.secrets import Redactor
-from flownb.store.files import TO_WRITE, Sync, sync_folder
+from flownb.store.files import DISK, TO_WRITE, Disk, keep_private, kind_of, open_file, read_file, sync_folder, write_all
+from flownb.store.folding import fold_run
+from flownb.store.lines import join, scan, seal
 from flownb.store.lock import RunLock, holder
-from flownb.store.paths import RunPaths
+from flownb.store.paths import RunPaths, check_folders, exists_already, found_at
 from flownb.store.storable import storable
 
-_GOES_ON: Final = b" "
-"""Ends each line of a batch but its last. What a power cut made of a batch on its way to the disk can so be told from a
-journal that someone damaged: only the former ends in the last batch."""
+_TO_GO_ON: Final = "nothing that was done is lost; when it can be written again: flownb resume"
 
 
 class Journal:
     """The one writer of a run's journal. It holds the run's lock until `close`; not for two threads at once."""
 
-    def __init__(self, paths: RunPaths, lock: RunLock, size: int, sync: Sync, redactor: Redactor) -> None:
+    def __init__(self, paths: RunPaths, lock: RunLock, descriptor: int, size: int, redactor: Redactor) -> None:
         """Use `create` or `open_for_append`."""
         self._paths = paths
         self._lock = lock
+        self._path = paths.journal
+        self._file = descriptor
+        self._is = _identity(os.fstat(descriptor))
         self._size = size
-        self._sync = sync
         self._redactor = redactor
         self._broken = False
-        self._file = os.open(paths.journal, os.O_WRONLY | os.O_APPEND)
 
     @classmethod
-    def create(cls, paths: RunPaths, *, sync: Sync = os.fsync, redactor: Redactor | None = None) -> Self:
-        """Begin the journal of a new run.
+    def create(cls, paths: RunPaths, *, redactor: Redactor | None = None) -> Self:
+        """Begin the journal of a new run. What is left of one that died before its first event is taken over.
 
         Args:
             paths: The run, as `create_run` made it.
-            sync: What brings a descriptor to the disk.
             redactor: Knows the secrets; None: there are none.
 
         Raises:
-            FlowStateError: It has a journal, is held by someone, or nothing can be written.
+            FlowStateError: It has begun, is held by someone, or nothing can be written.
         """
         lock = RunLock(paths)
         with _given_back_on_error(lock, f"cannot make the journal {paths.journal}"):
-            _refuse_begun(paths)
-            paths.journal.write_bytes(b"")
-            sync_folder(paths.folder, sync)
-            return cls(paths, lock, 0, sync, redactor or Redactor())
+            if kind_of(paths.journal, paths.disk) and read_journal(paths.journal, paths.disk):
+                raise exists_already(paths)
+            with _closed_on_error(open_file(paths.journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, paths.disk)) as file:
+                keep_private(file)
+                paths.disk.truncate(file, 0)
+                sync_folder(paths.folder, paths.disk)
+                return cls(paths, lock, file, 0, redactor or Redactor())
 
     @classmethod
-    def open_for_append(cls, paths: RunPaths, *, sync: Sync = os.fsync, redactor: Redactor | None = None) -> Self:
+    def open_for_append(cls, paths: RunPaths, *, redactor: Redactor | None = None) -> Self:
         """Go on with a run's journal; what of its end is torn is cut off.
 
         Args:
             paths: The run.
-            sync: What brings a descriptor to the disk.
             redactor: Knows the secrets; None: there are none.
 
         Raises:
             FlowStateError: Someone holds the run (it says who), there is no journal, or it cannot be read or written.
         """
-        if not paths.journal.exists():
+        check_folders(paths)
+        if not found_at(paths.journal, paths.disk):
             raise _missing(paths.journal)
         lock = RunLock(paths)
         with _given_back_on_error(lock, f"cannot write the journal {paths.journal}"):
-            size = _scan(_content(paths.journal), paths.journal)[1]
-            if size < paths.journal.stat().st_size:
-                os.truncate(paths.journal, size)
-            return cls(paths, lock, size, sync, redactor or Redactor())
+            size = scan(_content(paths.journal, paths.disk), paths.journal)[1]
+            with _closed_on_error(open_file(paths.journal, os.O_WRONLY | os.O_APPEND, paths.disk)) as file:
+                keep_private(file)
+                if size < os.fstat(file).st_size:
+                    paths.disk.truncate(file, size)
+                return cls(paths, lock, file, size, redactor or Redactor())
 
     @property
     def held(self) -> int | None:
@@ -101,15 +103,17 @@ class Journal:
         if not events:
             return events
         stored = [storable(event, self._redactor) for event in events]
-        self._write((_GOES_ON + b"\n").join([line for _, line in stored]) + b"\n")
+        self._write(join([seal(line) for _, line in stored]))
         return [event for event, _ in stored]
 
     def close(self) -> None:
         """Close the journal and give the run's lock back; harmless when it was closed before."""
         if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-            self._lock.release()
+            descriptor, self._file = self._file, -1
+            try:
+                os.close(descriptor)
+            finally:
+                self._lock.release()
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -127,44 +131,56 @@ class Journal:
                 f"go on with: flownb resume {self._paths.run_id}",
             )
         try:
-            written = os.write(self._file, data)
-            while written < len(data):
-                written += os.write(self._file, data[written:])
+            write_all(self._file, data, self._paths.disk)
             try:
-                self._sync(self._file)
+                self._paths.disk.sync(self._file)
             except OSError:
                 self._broken = True  # Nobody knows what is on the disk now, and asking again gives no answer.
                 raise
+            self._refuse_lost()
         except BaseException as error:
             # Also an interrupt: whoever gets it believes that nothing was stored.
             self._take_back()
             if isinstance(error, OSError):
                 raise FlowStateError(
-                    f"cannot write the journal {self._paths.journal}: {error}",
-                    f"nothing that was done is lost; when it can be written again: flownb resume {self._paths.run_id}",
+                    f"cannot write the journal {self._paths.journal}: {error}", f"{_TO_GO_ON} {self._paths.run_id}"
                 ) from error
             raise
         self._size += len(data)
 
+    def _refuse_lost(self) -> None:
+        """Raise where the journal no longer is the file of its name: what is written there is lost."""
+        try:
+            found = _identity(self._paths.disk.stat(self._path))
+        except (FileNotFoundError, NotADirectoryError):
+            found = None
+        if found != self._is:
+            self._broken = True
+            raise FlowStateError(
+                f"the journal {self._paths.journal} was removed or replaced while the run went on",
+                "put the state folder back and resume the run, or start a new one",
+            )
+
     def _take_back(self) -> None:
         try:
-            os.ftruncate(self._file, self._size)
+            self._paths.disk.truncate(self._file, self._size)
         except OSError:
             self._broken = True  # Readers drop a torn end, but nothing may follow it.
         with suppress(OSError):
-            os.fsync(self._file)
+            self._paths.disk.sync(self._file)
 
 
-def read_journal(path: Path) -> list[Event]:
+def read_journal(path: Path, disk: Disk = DISK) -> list[Event]:
     """Return the events of a journal; what of its end is torn is left out.
 
     Args:
         path: The journal.
+        disk: What reads it.
 
     Raises:
         FlowStateError: It is missing, damaged before its end, or of a newer format than this flownb knows.
     """
-    return _scan(_content(path), path)[0]
+    return scan(_content(path, disk), path)[0]
 
 
 def fold(events: Iterable[Event]) -> RunState:
@@ -179,6 +195,25 @@ def fold(events: Iterable[Event]) -> RunState:
     return state
 
 
+def read_state(paths: RunPaths) -> RunState:
+    """Return what a run's journal says, whoever holds the run.
+
+    Raises:
+        FlowStateError: As `read_journal`; or it is another run's, or says what cannot be.
+    """
+    return fold_run(read_journal(paths.journal, paths.disk), paths)
+
+
+def has_begun(paths: RunPaths) -> bool:
+    """Return whether a first event of a run was stored.
+
+    Raises:
+        FlowStateError: As `read_journal`, where there is a journal.
+    """
+    check_folders(paths)
+    return bool(found_at(paths.journal, paths.disk) and read_journal(paths.journal, paths.disk))
+
+
 def load_state(paths: RunPaths) -> RunState:
     """Return the state of a run, from its journal; `interrupted` where it says running and nobody holds it.
 
@@ -190,11 +225,13 @@ def load_state(paths: RunPaths) -> RunState:
     Raises:
         FlowStateError: As `read_journal`.
     """
-    if not paths.journal.exists() and not paths.snapshot.exists() and paths.folder.is_dir():
+    check_folders(paths)
+    disk = paths.disk
+    if not found_at(paths.journal, disk) and not found_at(paths.snapshot, disk) and found_at(paths.folder, disk):
         return RunState(paths.run_id, paths.workflow, RunStatus.INTERRUPTED)
-    state = fold(read_journal(paths.journal))
+    state = read_state(paths)
     if state.status is RunStatus.RUNNING and holder(paths) is None:
-        state = fold(read_journal(paths.journal))  # It may have ended in between.
+        state = read_state(paths)  # It may have ended in between.
         if state.status is RunStatus.RUNNING:
             state.status = RunStatus.INTERRUPTED
     if not state.run_id:
@@ -215,74 +252,33 @@ def _given_back_on_error(lock: RunLock, trouble: str) -> Iterator[None]:
         raise
 
 
-def _refuse_begun(paths: RunPaths) -> None:
-    if paths.journal.exists() and read_journal(paths.journal):
-        raise FlowStateError(
-            f"run '{paths.run_id}' has a journal already: {paths.journal}",
-            f"go on with it: flownb resume {paths.run_id}",
-        )
-
-
-def _content(path: Path) -> bytes:
+@contextmanager
+def _closed_on_error(descriptor: int) -> Iterator[int]:
+    """Close a file when what follows fails."""
     try:
-        return path.read_bytes()
+        yield descriptor
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _content(path: Path, disk: Disk) -> bytes:
+    try:
+        return read_file(path, disk)
     except FileNotFoundError as error:
         raise _missing(path) from error
-    except OSError as error:
-        raise FlowStateError(f"cannot read the journal {path}: {error}", "make it readable") from error
+    except (OSError, MemoryError) as error:
+        raise FlowStateError(
+            f"cannot read the journal {path}: {str(error) or 'it is too large'}", "make it readable"
+        ) from error
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    """Return what tells a file from every other, whatever its name."""
+    return found.st_dev, found.st_ino
 
 
 def _missing(path: Path) -> FlowStateError:
     return FlowStateError(
         f"the journal {path} is missing", "without it only the state file tells of the run: start a new one"
-    )
-
-
-def _scan(data: bytes, path: Path) -> tuple[list[Event], int]:
-    """Return a journal's events and how many bytes hold them."""
-    events: list[Event] = []
-    size = 0
-    lines = data.split(b"\n")
-    lines.pop()  # After the last line break: nothing, or a torn line.
-    for index, line in enumerate(lines):
-        try:
-            event = EVENTS.validate_json(line)
-        except ValidationError as error:
-            content = _object(line)
-            if content is None and all(later.endswith(_GOES_ON) for later in lines[index:-1]):
-                break
-            raise _unreadable(path, index + 1, content, error) from error
-        if isinstance(event, RunStarted | RunResumed) and event.format > FORMAT:
-            raise _newer(path, index + 1, event.format)
-        events.append(event)
-        size += len(line) + 1
-    return events, size
-
-
-def _object(line: bytes) -> dict[str, object] | None:
-    """Return what a line holds; None: no JSON object."""
-    try:
-        content = from_json(line)
-    except ValueError:
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def _unreadable(path: Path, line: int, content: dict[str, object] | None, error: ValidationError) -> FlowStateError:
-    """Return the error for a line that was written whole and is no event."""
-    written = content.get("format") if content else None
-    if isinstance(written, int) and written > FORMAT:
-        return _newer(path, line, written)
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return FlowStateError(
-        f"{path}:{line}: not an event: {where + ': ' if where else ''}{first['msg']}",
-        "it was not written by flownb, or was damaged; restore the file, or start a new run",
-    )
-
-
-def _newer(path: Path, line: int, written: int) -> FlowStateError:
-    return FlowStateError(
-        f"{path}:{line}: the journal has format {written}, this flownb reads up to format {FORMAT}",
-        "use the flownb that wrote it, or a newer one",
     )

@@ -6,6 +6,7 @@ so when nothing is left of what the holder started.
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -16,7 +17,8 @@ from filelock import FileLock, Timeout
 
 from flownb.errors import FlowStateError
 from flownb.model.state import stamp
-from flownb.store.paths import RunPaths
+from flownb.store.files import PRIVATE, kind_of
+from flownb.store.paths import RunPaths, found_at
 
 _PATIENCE_S: Final = 0.1
 """How long to try: one that only looks who holds it has it for some microseconds."""
@@ -41,6 +43,7 @@ class RunLock:
         """What holds it; None: it was given back."""
         self._lock = FileLock(paths.lock, thread_local=False, fallback_to_soft=False, on_acquired=self._note)
         try:
+            _refuse_strange(paths)
             _acquire(self._lock, paths.lock, _PATIENCE_S)
         except Timeout:
             raise _held_by_another(paths) from None
@@ -78,8 +81,13 @@ def holder(paths: RunPaths) -> str | None:
     Args:
         paths: The run; it need not exist.
     """
-    if not paths.lock.exists():
-        return None
+    match found_at(paths.lock, paths.disk):
+        case "":
+            return None
+        case "a file":
+            pass
+        case _:
+            return "another process"  # Nobody knows; whoever would run it is told what stands there.
     lock = _os_lock(paths.lock)
     try:
         _acquire(lock, paths.lock, 0.0)
@@ -89,6 +97,12 @@ def holder(paths: RunPaths) -> str | None:
         return _told(paths.lock) if paths.lock.stat().st_size else None
     lock.release()
     return None
+
+
+def _refuse_strange(paths: RunPaths) -> None:
+    found = kind_of(paths.lock, paths.disk)
+    if found not in ("", "a file"):
+        raise OSError(errno.EINVAL, f"{found} stands in place of a file")
 
 
 def _acquire(lock: FileLock, path: Path, patience_s: float) -> None:
@@ -114,7 +128,7 @@ def _held_by_another(paths: RunPaths) -> FlowStateError:
 
 def _os_lock(path: Path) -> FileLock:
     # A lock that is a file's existence outlives its holder, so there is no falling back to one.
-    return FileLock(path, thread_local=False, fallback_to_soft=False)
+    return FileLock(path, mode=PRIVATE, thread_local=False, fallback_to_soft=False)
 
 
 def _lives(path: Path) -> bool:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from os import DirEntry, scandir
 from pathlib import Path
 from typing import Final
 
 from flownb.errors import FlowInputError, FlowStateError
-from flownb.store.files import Sync, sync_folder
+from flownb.store.files import DISK, Disk, kind_of, make_folder, sync_folder, write_private
 
 LETTERS: Final = "23456789abcdefghijkmnpqrstuvwxyz"
 """What the end of a run's id is made of, as it sorts: nothing that looks like something else."""
@@ -28,6 +29,7 @@ _IGNORED: Final = """\
 */*/journal.jsonl
 */*/artifacts/
 */*/lock
+.lock
 .*.tmp
 """
 
@@ -42,6 +44,8 @@ class RunPaths:
     """The workflow's name."""
     run_id: str
     """The run's id."""
+    disk: Disk = field(default=DISK, compare=False, repr=False)
+    """What reads and writes there."""
 
     @property
     def folder(self) -> Path:
@@ -121,29 +125,30 @@ def check_run_id(text: str) -> None:
         )
 
 
-def create_run(root: Path, workflow: str, run_id: str, sync: Sync = os.fsync) -> RunPaths:
-    """Make the folders of a new run, and bring them to the disk.
+def create_run(root: Path, workflow: str, run_id: str, disk: Disk = DISK) -> RunPaths:
+    """Make the folders of a new run, and bring them to the disk, with the name of the state folder itself.
 
     Args:
         root: The state folder; made where it is missing, with its `.gitignore`.
         workflow: The workflow's name.
         run_id: The run's id.
-        sync: What brings a descriptor to the disk.
+        disk: What writes them.
 
     Raises:
-        FlowStateError: There is such a run, or the folders cannot be made. One that died before its first event is none.
+        FlowStateError: There is such a run of which only the state is left, or the folders cannot be made.
     """
-    paths = RunPaths(root, workflow, run_id)
+    paths = RunPaths(root, workflow, run_id, disk)
+    check_folders(paths)
     try:
-        if paths.snapshot.exists() or _has_line(paths.journal):
-            raise FlowStateError(
-                f"run '{run_id}' of '{workflow}' exists already: {paths.folder}",
-                f"go on with it: flownb resume {run_id}; or choose another run id",
-            )
-        paths.decisions.mkdir(parents=True, exist_ok=True)
-        _ignore(root)
+        if not kind_of(paths.journal, disk) and kind_of(paths.snapshot, disk):
+            raise exists_already(paths)
+        make_folder(paths.decisions, disk)
+        _ignore(root, disk)
         for folder in (paths.folder, paths.folder.parent, root):
-            sync_folder(folder, sync)
+            sync_folder(folder, disk)
+        # One that died before it had synced this may have made the folder; without the right to read, it did not.
+        with suppress(PermissionError):
+            sync_folder(root.absolute().parent, disk)
     except OSError as error:
         raise FlowStateError(
             f"cannot make the run's folder {paths.folder}: {error}",
@@ -152,52 +157,113 @@ def create_run(root: Path, workflow: str, run_id: str, sync: Sync = os.fsync) ->
     return paths
 
 
-def _has_line(journal: Path) -> bool:
-    """Return whether a first event was stored."""
+def exists_already(paths: RunPaths) -> FlowStateError:
+    """Return the error for a run that is to be made and is there."""
+    return FlowStateError(
+        f"run '{paths.run_id}' of '{paths.workflow}' exists already: {paths.folder}",
+        f"go on with it: flownb resume {paths.run_id}; or choose another run id",
+    )
+
+
+def removed(paths: RunPaths) -> FlowStateError:
+    """Return the error for a run whose folder is gone while it goes on."""
+    return FlowStateError(
+        f"the folder {paths.folder} of run {paths.run_id} was removed",
+        "put it back and resume the run, or start a new one",
+    )
+
+
+def found_at(path: Path, disk: Disk) -> str:
+    """Return what stands at a path, as `kind_of`.
+
+    Raises:
+        FlowStateError: That cannot be known.
+    """
     try:
-        with journal.open("rb") as file:
-            return file.readline().endswith(b"\n")
-    except FileNotFoundError:
-        return False
+        return kind_of(path, disk)
+    except OSError as error:
+        raise FlowStateError(f"cannot look at {path}: {error}", "make it readable") from error
 
 
-def _ignore(root: Path) -> None:
-    try:
-        with (root / ".gitignore").open("x", encoding="utf-8") as file:
-            file.write(_IGNORED)
-    except FileExistsError:
-        return  # It may be the person's own by now.
+def check_folders(paths: RunPaths, *more: Path) -> None:
+    """Refuse a run whose folders are links to elsewhere, or no folders. One that is missing does no harm.
+
+    Args:
+        paths: The run.
+        more: Folders in its own that are looked at too.
+
+    Raises:
+        FlowStateError: Something else stands in place of a folder, which is named.
+    """
+    _check_folders((paths.root, paths.folder.parent, paths.folder, *more), paths.disk)
 
 
-def list_runs(root: Path, workflow: str | None = None) -> list[RunPaths]:
+def _check_folders(folders: Iterable[Path], disk: Disk) -> None:
+    for folder in folders:
+        found = found_at(folder, disk)
+        if found not in ("", "a folder"):
+            raise FlowStateError(
+                f"{found} stands in place of the folder {folder}",
+                "runs are kept in folders of their own only; put the folder itself there, or name it: --state DIR",
+            )
+
+
+def _ignore(root: Path, disk: Disk) -> None:
+    path = root / ".gitignore"
+    if not kind_of(path, disk):  # It may be the person's own by now.
+        write_private(path, _IGNORED.encode(), disk)
+
+
+def list_runs(root: Path, workflow: str | None = None, disk: Disk = DISK) -> list[RunPaths]:
     """Return the runs that are kept, the newest first. One of which only the state file is left counts too.
+
+    Also what stands in place of one counts, as a link: whoever reads it is told so.
 
     Args:
         root: The state folder; it need not exist.
         workflow: Only this workflow's; None: all.
+        disk: What reads them.
+
+    Raises:
+        FlowStateError: Something else stands in place of the state folder, or it cannot be read.
     """
+    _check_folders([root], disk)
     runs: list[tuple[str, RunPaths]] = []
-    for name in _names(root, folders=True):
+    try:
+        workflows = _names(root, folders=True)
+    except OSError as error:
+        raise FlowStateError(f"cannot read the state folder {root}: {error}", "make it readable") from error
+    for name in workflows:
         if workflow not in (None, name):
             continue
         folder = root / name
-        ids = {*_names(folder, folders=True), *(name.removesuffix(".json") for name in _names(folder, folders=False))}
-        runs.extend((_begun(folder, run_id), RunPaths(root, name, run_id)) for run_id in ids)
+        ids: set[str] = set()
+        with suppress(OSError):  # One that cannot be read hides no other.
+            ids.update(_names(folder, folders=True))
+            ids.update(found.removesuffix(".json") for found in _names(folder, folders=False))
+        runs.extend((_begun(folder, run_id), RunPaths(root, name, run_id, disk)) for run_id in ids)
     runs.sort(key=lambda run: (run[0], run[1].run_id, run[1].workflow), reverse=True)
     return [paths for _, paths in runs]
 
 
 def _names(folder: Path, *, folders: bool) -> list[str]:
-    """Return the names of the folders in a folder, or of the state files."""
+    """Return the names of the folders in a folder, or of the state files; a link is what it leads to."""
     try:
-        with os.scandir(folder) as entries:
+        with scandir(folder) as entries:
             return [
                 entry.name
                 for entry in entries
-                if not entry.name.startswith(".") and (entry.is_dir() if folders else entry.name.endswith(".json"))
+                if not entry.name.startswith(".") and (_is_folder(entry) if folders else entry.name.endswith(".json"))
             ]
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _is_folder(entry: DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # A link in a circle, which hides nothing but itself.
+        return False
 
 
 def _begun(folder: Path, run_id: str) -> str:
@@ -205,23 +271,25 @@ def _begun(folder: Path, run_id: str) -> str:
     made = _MADE.fullmatch(run_id)
     if made:
         return made[1]
-    path = folder / run_id
-    path = path if path.exists() else folder / f"{run_id}.json"
-    return _moment(datetime.fromtimestamp(path.stat().st_mtime, UTC))
+    for path in (folder / run_id, folder / f"{run_id}.json"):
+        with suppress(OSError, ValueError, OverflowError):  # It is gone by now, or says a moment that is none.
+            return _moment(datetime.fromtimestamp(path.lstat().st_mtime, UTC))
+    return ""
 
 
-def find_run(root: Path, text: str, workflow: str | None = None) -> RunPaths:
+def find_run(root: Path, text: str, workflow: str | None = None, disk: Disk = DISK) -> RunPaths:
     """Return the run that a person means.
 
     Args:
         root: The state folder.
         text: A run's id, the beginning of one that no other begins with, either with `workflow/` before it, or `last`.
         workflow: Only this workflow's; None: any.
+        disk: What reads them.
 
     Raises:
         FlowStateError: There is none, or several; the message names them, or those nearest.
     """
-    runs = list_runs(root, workflow)
+    runs = list_runs(root, workflow, disk)
     if not runs:
         of = f" of '{workflow}'" if workflow is not None else ""
         raise FlowStateError(f"no run{of} is kept in {root}", "name the folder that holds the runs: --state DIR")

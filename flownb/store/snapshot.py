@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
-from datetime import datetime
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AwareDatetime, TypeAdapter
 from pydantic_core import from_json, to_json
 
 from flownb.errors import Failure, FlowStateError
@@ -17,17 +17,17 @@ from flownb.model.events import RunStatus, Taken
 from flownb.model.state import NodeState, NodeStatus, RunState
 from flownb.model.state_file import SCHEMA, state_json
 from flownb.secrets import Redactor
-from flownb.store.files import TO_WRITE, Sync, write_atomically
+from flownb.store.files import TO_WRITE, kind_of, read_file, write_private
+from flownb.store.folding import FINAL
 from flownb.store.journal import load_state
-from flownb.store.paths import RunPaths
-
-FINAL: Final = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.REJECTED, RunStatus.CANCELLED})
-"""Statuses that only a resume changes."""
+from flownb.store.lock import holder
+from flownb.store.paths import RunPaths, check_folders, found_at, removed
 
 _HEAD: Final = 1024
 """Bytes of a state file that hold what a list of runs shows."""
 
-_DISTANT: Final[TypeAdapter[datetime | None]] = TypeAdapter(datetime | None)
+_DISTANT: Final[TypeAdapter[datetime | None]] = TypeAdapter(AwareDatetime | None)
+_SECONDS: Final[TypeAdapter[float | None]] = TypeAdapter(float | None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,29 +46,52 @@ class RunSummary:
     """Seconds from start to end; None while it has not ended."""
 
 
-def write_snapshot(
-    paths: RunPaths, state: RunState, *, sync: Sync = os.fsync, redactor: Redactor | None = None
-) -> None:
+def write_snapshot(paths: RunPaths, state: RunState, *, redactor: Redactor | None = None) -> None:
     """Write a run's state file, at once or not at all.
 
     Args:
         paths: The run.
         state: What became of it.
-        sync: What brings a descriptor to the disk.
         redactor: Knows the secrets; None: the state was folded from what `Journal.append` returned, and holds none.
 
     Raises:
         FlowStateError: It cannot be written; the one before is still there.
     """
+    data = _rendered(state, redactor)
+    try:
+        write_private(paths.snapshot, data, paths.disk)
+    except FileNotFoundError as error:
+        raise removed(paths) from error
+    except OSError as error:
+        raise FlowStateError(f"cannot write the state file {paths.snapshot}: {error}", TO_WRITE) from error
+
+
+def _rendered(state: RunState, redactor: Redactor | None = None) -> bytes:
     content = state_json(state)
     if redactor:
         _hide(content, redactor)
     # What is no number is null: this file is read by tools that know JSON only.
-    data = to_json(content, indent=2, inf_nan_mode="null") + b"\n"
-    try:
-        write_atomically(paths.snapshot, data, sync)
-    except OSError as error:
-        raise FlowStateError(f"cannot write the state file {paths.snapshot}: {error}", TO_WRITE) from error
+    return to_json(content, indent=2, inf_nan_mode="null") + b"\n"
+
+
+def renew(paths: RunPaths, state: RunState) -> None:
+    """Write the state file of a run that nobody works on anew, where its last process died before it could.
+
+    Where that is not possible, as in a folder that cannot be written, the file stays as it is.
+
+    Args:
+        paths: The run.
+        state: What its journal says, as `load_state` returns it.
+    """
+    if state.status is RunStatus.RUNNING or state.started_at is None:
+        return  # Its own process writes it; or it never began.
+    # A state file never says `interrupted`: it says running, and the lock tells.
+    as_kept = replace(state, status=RunStatus.RUNNING) if state.status is RunStatus.INTERRUPTED else state
+    data = _rendered(as_kept)
+    with suppress(OSError):
+        kept = read_file(paths.snapshot, paths.disk) if kind_of(paths.snapshot, paths.disk) else b""
+        if kept != data and holder(paths) is None:
+            write_private(paths.snapshot, data, paths.disk)
 
 
 def _hide(content: dict[str, Any], redactor: Redactor) -> None:  # Any: whatever JSON holds
@@ -87,19 +110,24 @@ def _hide(content: dict[str, Any], redactor: Redactor) -> None:  # Any: whatever
 def stored_state(paths: RunPaths) -> RunState:
     """Return what is known of a run: from its journal, or from its state file where only that was kept, as in a clone.
 
+    A state file that is behind the journal is written anew.
+
     Args:
         paths: The run.
 
     Raises:
         FlowStateError: Neither can be read.
     """
-    if paths.journal.exists() or not paths.snapshot.exists():
-        return load_state(paths)
+    check_folders(paths)
+    if found_at(paths.journal, paths.disk) or not found_at(paths.snapshot, paths.disk):
+        state = load_state(paths)
+        renew(paths, state)
+        return state
     try:
-        content = from_json(paths.snapshot.read_bytes())
+        content = from_json(read_file(paths.snapshot, paths.disk))
         _refuse_newer(paths, content["schema"])
         return _from_json(content)
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise FlowStateError(
             f"cannot read the state file {paths.snapshot}: {type(error).__name__}: {error}",
             "it was not written by flownb, or was damaged; restore the file",
@@ -113,8 +141,8 @@ def _from_json(content: dict[str, Any]) -> RunState:  # Any: whatever JSON holds
         run_id=content["run_id"],
         workflow=content["workflow"],
         status=RunStatus.INTERRUPTED if status is RunStatus.RUNNING else status,
-        started_at=_DISTANT.validate_python(content["started_at"]),
-        finished_at=_DISTANT.validate_python(content["finished_at"]),
+        started_at=_moment(content["started_at"]),
+        finished_at=_moment(content["finished_at"]),
         definition=content["definition"]["sha256"],
         inputs=content["inputs"],
         secrets=tuple(content["secrets"]),
@@ -127,12 +155,23 @@ def _from_json(content: dict[str, Any]) -> RunState:  # Any: whatever JSON holds
     )
 
 
+def _moment(said: Any) -> datetime | None:  # Any: whatever JSON holds
+    """Return a moment in UTC.
+
+    Raises:
+        ValueError: It is none, or says no zone.
+        OverflowError: It lies before or behind all that can be told.
+    """
+    moment = _DISTANT.validate_python(said)
+    return moment.astimezone(UTC) if moment is not None else None
+
+
 def _node(content: dict[str, Any]) -> NodeState:
     return NodeState(
         status=NodeStatus(content["status"]),
         attempts=content["attempts"],
-        started_at=_DISTANT.validate_python(content["started_at"]),
-        finished_at=_DISTANT.validate_python(content["finished_at"]),
+        started_at=_moment(content["started_at"]),
+        finished_at=_moment(content["finished_at"]),
         output=content["output"],
         reusable=content.get("reusable", True),
         error=Failure.model_validate(content["error"]) if content["error"] else None,
@@ -152,6 +191,7 @@ def summary(paths: RunPaths) -> RunSummary:
     Raises:
         FlowStateError: Neither its state file nor its journal can be read.
     """
+    check_folders(paths)
     found = _from_snapshot(paths)
     if found is not None:
         return found
@@ -162,13 +202,12 @@ def summary(paths: RunPaths) -> RunSummary:
 def _from_snapshot(paths: RunPaths) -> RunSummary | None:
     """Return a run's summary by its state file; None where that is not the last word."""
     try:
-        with paths.snapshot.open("rb") as file:
-            written = os.fstat(file.fileno()).st_mtime_ns
-            head = file.read(_HEAD)
+        written = paths.disk.stat(paths.snapshot).st_mtime_ns
+        head = read_file(paths.snapshot, paths.disk, _HEAD)
     except OSError:
         return None
     try:
-        resumed = paths.journal.stat().st_mtime_ns > written
+        resumed = paths.disk.stat(paths.journal).st_mtime_ns > written
     except OSError:
         resumed = False  # Only the state file was kept, as in a clone.
     return None if resumed else _summary(paths, head)
@@ -188,8 +227,8 @@ def _summary(paths: RunPaths, head: bytes) -> RunSummary | None:
         content = from_json(head, allow_partial=True)
         _refuse_newer(paths, content["schema"])
         status = RunStatus(content["status"])
-        started_at = _DISTANT.validate_python(content["started_at"])
-        duration_s = content["duration"]
-    except (KeyError, TypeError, ValueError, ValidationError):
+        started_at = _moment(content["started_at"])
+        duration_s = _SECONDS.validate_python(content["duration"])
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     return RunSummary(paths.run_id, paths.workflow, status, started_at, duration_s) if status in FINAL else None

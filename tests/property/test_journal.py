@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from flownb.model.events import EVENTS, Event
 from flownb.model.state import RunState
 from flownb.secrets import Redactor
+from flownb.store.files import Disk
 from flownb.store.journal import Journal, fold, read_journal
 from flownb.store.paths import create_run
 from flownb.store.storable import storable
@@ -28,8 +29,8 @@ def no_sync(descriptor: int) -> None:
 @contextmanager
 def stored(batches: list[list[Event]]) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
-        paths = create_run(Path(folder), "flow", "r1", no_sync)
-        with Journal.create(paths, sync=no_sync) as journal:
+        paths = create_run(Path(folder), "flow", "r1", Disk(sync=no_sync))
+        with Journal.create(paths) as journal:
             for batch in batches:
                 journal.append(batch)
         yield paths.journal

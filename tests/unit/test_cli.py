@@ -180,7 +180,11 @@ def test_a_suspended_run_is_decided_and_resumed_by_command(flownb: Start, tmp_pa
     assert waiting.returncode == 75
     assert f"flownb decide {run_id} review approve|reject|input" in waiting.stderr
     assert f"flownb resume {run_id}" in waiting.stderr
+    for _ in range(2):  # A `decide` that is refused answers nothing.
+        unknown = flownb("decide", run_id, "reviw", "approve")
+        assert (unknown.returncode, unknown.stderr.splitlines()[0]) == (2, f"error: run {run_id} does not ask `reviw`")
     decided = flownb("decide", run_id, "review", "input", "{not: yaml]")
+    assert decided.stderr == f"go on with: flownb resume {run_id}\n"
     assert (decided.returncode, decided.stdout[:24]) == (0, "review: input by " + decided.stdout[17:24])
     late = flownb("decide", "last", "review", "reject")
     assert late.returncode == 1
@@ -228,19 +232,20 @@ def test_a_run_that_cannot_be_read_hides_no_other(flownb: Start, tmp_path: Path)
     for name in ("r1", "r2"):
         assert flownb("run", "fine.flow.md", "--run-id", name).returncode == 0
     journal = tmp_path / ".flownb" / "fine" / "r1" / "journal.jsonl"
-    journal.write_text(journal.read_text().replace('"format":1', '"format":2'))
+    journal.write_text(journal.read_text().replace('"format":2', '"format":3'))
     listed = flownb("runs", "--json")
     assert [run["run_id"] for run in json.loads(listed.stdout)] == ["r2"]
-    assert "warning: left out: .flownb/fine/r1/journal.jsonl:1: the journal has format 2" in listed.stderr
+    assert "warning: left out: .flownb/fine/r1/journal.jsonl:1: the journal has format 3" in listed.stderr
 
 
 def test_a_run_whose_text_cannot_be_written_is_not_begun_and_not_held(flownb: Start, tmp_path: Path) -> None:
     (tmp_path / ".flownb" / "fine" / "r1" / "source.flow.md").mkdir(parents=True)
     refused = flownb("run", "fine.flow.md", "--run-id", "r1")
     assert refused.returncode == 1
-    assert "error: cannot write .flownb/fine/r1/source.flow.md: Is a directory\nhint: nothing was run" in refused.stderr
+    why = "a folder stands in place of a file"
+    assert f"error: cannot write .flownb/fine/r1/source.flow.md: {why}\nhint: nothing was run" in refused.stderr
     died = flownb("resume", "r1")
-    assert (died.returncode, died.stderr.splitlines()[0]) == (1, "error: run r1 died before it began")
+    assert (died.returncode, died.stderr.splitlines()[0]) == (2, "error: run r1 died before it began")
 
 
 def test_a_dry_run_runs_nothing_and_shows_what_would_be_asked(flownb: Start, tmp_path: Path) -> None:
@@ -286,6 +291,71 @@ def test_bad_usage_is_one_message_and_exit_code_2(flownb: Start, command: str, m
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    "command, message",
+    [
+        ("resume r1", "error: run r1 is completed: there is nothing to resume"),
+        ("run fine.flow.md --run-id r1", "error: run r1 is completed: there is nothing to resume"),
+        ("resume r1 --from wrod", "error: there is no node `wrod` to start from"),
+        ("resume r2", "error: no run 'r2' is kept in .flownb"),
+        ("decide r2 word approve", "error: no run 'r2' is kept in .flownb"),
+        ("decide r1 word approve", "error: run r1 does not ask `word`"),
+        ("decide r1 wrod approve", "error: run r1 does not ask `wrod`"),
+    ],
+)
+def test_what_a_kept_run_cannot_do_is_bad_usage(flownb: Start, command: str, message: str) -> None:
+    assert flownb("run", "fine.flow.md", "--run-id", "r1", "--no-log").returncode == 0
+    done = flownb(*command.split())
+    assert (done.returncode, done.stderr.splitlines()[0], done.stdout) == (2, message, "")
+
+
+def test_a_run_that_another_process_holds_cannot_be_resumed_and_says_who(
+    flownb: Start, sit_down: Callable[..., Person]
+) -> None:
+    person = sit_down("run", "asking.flow.md", "--run-id", "r1")
+    person.sees("[I]nput: ")
+    for command in (["resume", "r1"], ["run", "asking.flow.md", "--run-id", "r1"]):
+        held = flownb(*command)
+        assert held.returncode == 2
+        assert held.stderr.startswith(f"error: run 'r1' is being run by process {person.process.pid} on ")
+
+
+def test_a_damaged_run_is_named_and_hides_no_other(flownb: Start, tmp_path: Path) -> None:
+    for name in ("r1", "r2"):
+        assert flownb("run", "fine.flow.md", "--run-id", name).returncode == 0
+    journal = tmp_path / ".flownb" / "fine" / "r2" / "journal.jsonl"
+    journal.write_text(journal.read_text().replace("hello", "hallo", 1))
+    (tmp_path / ".flownb" / "fine" / "r2.json").unlink()
+    listed = flownb("runs")
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["r1"]
+    why = ".flownb/fine/r2/journal.jsonl:4: the journal is damaged: its checksum is wrong"
+    assert f"warning: left out: {why}" in listed.stderr
+    shown = flownb("show", "r2")
+    assert (shown.returncode, shown.stderr.splitlines()[0]) == (1, f"error: {why}")
+    assert flownb("show", "r1").returncode == 0
+
+
+def test_a_document_that_lies_elsewhere_is_named_before_it_is_run(flownb: Start, tmp_path: Path) -> None:
+    inside, outside = tmp_path / "cloned", tmp_path / "evil.flow.md"
+    inside.mkdir()
+    outside.write_text(f"---\nname: failing\n---\n{FAILING}")
+    assert flownb("run", "evil.flow.md", "--state", "cloned/.flownb", "--run-id", "r1", "--no-log").returncode == 1
+    warning = f"warning: this run is of {outside}, which lies outside {inside}; to go by the stored text: --as-was"
+    resumed = flownb("resume", "r1", "--state", "cloned/.flownb")
+    assert resumed.stderr.splitlines()[0] == warning
+    assert "bad: running" in resumed.stderr.partition(warning)[2]
+    assert "which lies outside" not in flownb("resume", "r1", "--as-was", "--state", "cloned/.flownb").stderr
+    flownb("run", "failing.flow.md", "--run-id", "r2")
+    assert "which lies outside" not in flownb("resume", "r2").stderr
+
+
+def test_a_pipe_in_place_of_the_document_is_not_waited_for(flownb: Start, tmp_path: Path) -> None:
+    flownb("run", "failing.flow.md", "--run-id", "r1")
+    (tmp_path / "failing.flow.md").unlink()
+    os.mkfifo(tmp_path / "failing.flow.md")
+    assert "bad: running" in flownb("resume", "r1").stderr
+
+
 def test_an_invalid_workflow_shows_all_its_problems_before_anything_runs(flownb: Start, tmp_path: Path) -> None:
     (tmp_path / "bad.flow.md").write_text("# Bad\n\n## A\n\n- retyr: 3\n- timeuot: 5s\n\n```text\nx\n```\n")
     done = flownb("run", "bad.flow.md")
@@ -298,6 +368,9 @@ def test_an_invalid_workflow_shows_all_its_problems_before_anything_runs(flownb:
 
 def test_validate_looks_at_every_file(flownb: Start, tmp_path: Path) -> None:
     (tmp_path / "bad.flow.md").write_text("# Bad\n\n## A\n\n- retyr: 3\n\n```text\nx\n```\n")
+    done = flownb("validate", "none.flow.md", "fine.flow.md")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert flownb("validate", "bad.flow.md", "fine.flow.md").returncode == 2
     done = flownb("validate", "bad.flow.md", "none.flow.md", "fine.flow.md")
     assert done.returncode == 2
     assert "bad.flow.md:5:3: error[" in done.stdout
@@ -390,7 +463,8 @@ def test_at_the_prompt_ctrl_c_and_ctrl_d_reject(sit_down: Callable[..., Person],
 def test_a_decision_by_command_ends_the_prompt(sit_down: Callable[..., Person], flownb: Start) -> None:
     person = sit_down("run", "asking.flow.md")
     person.sees("[I]nput: ")
-    assert flownb("decide", "last", "review", "approve").returncode == 0
+    decided = flownb("decide", "last", "review", "approve")
+    assert (decided.returncode, decided.stderr) == (0, "")  # It goes on by itself, where it runs.
     code, result = person.leaves()
     assert code == 0
     assert "approve by " in result

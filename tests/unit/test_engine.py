@@ -12,7 +12,7 @@ import pytest
 
 import flownb
 from flownb import Run
-from flownb.api import start
+from flownb.api import serve, start
 from flownb.engine.attempts import plain_wait
 from flownb.executors.interrupt import MainInterrupts
 from flownb.executors.local import MainQueue
@@ -22,6 +22,7 @@ from flownb.model.decision import Decision, Request
 from flownb.model.events import Event
 from flownb.model.policy import Retry
 from flownb.preparing import Around
+from flownb.store.files import Disk
 
 
 def run(text: str, state_dir: Path, **options: object) -> Run:
@@ -672,19 +673,17 @@ def test_secrets_reach_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert not path.is_file() or b"s3cr3t" not in path.read_bytes(), path
 
 
-def test_a_full_disk_stops_the_run_with_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = os.write
+def test_a_full_disk_stops_the_run_with_one_error(tmp_path: Path) -> None:
     text = node("a") + node("b", "2") + node("c", "3")
 
-    def full(descriptor: int, data: bytes) -> int:
-        if b'"key":"b"' in data:
+    def full(descriptor: int, data: bytes | memoryview) -> int:
+        if b'"key":"b"' in bytes(data):
             raise OSError(28, "No space left on device")
-        return real(descriptor, data)
+        return os.write(descriptor, data)
 
-    monkeypatch.setattr(os, "write", full)
+    prepared, _ = start(flownb.parse(text), {}, Around(state_dir=tmp_path, disk=Disk(write=full)))
     with pytest.raises(flownb.FlowStateError, match="No space left"):
-        run(text, tmp_path)
-    monkeypatch.undo()
+        serve(prepared, Hooks())
     again = flownb.resume("last", state_dir=tmp_path)
     assert (again.status, again.outputs["c"]) == ("completed", 3)
 

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from flownb.model.decision import Decision, Question
 from flownb.model.state import RunState
 from flownb.secrets import Redactor
 from flownb.store.decisions import answer, offer, stored, withdraw
+from flownb.store.files import Disk
 from flownb.store.journal import fold
 from flownb.store.paths import RunPaths, create_run
 from tests.runs import AT, later, line_of, make_run, names_in, process, started
@@ -43,29 +45,28 @@ def paths(state_dir: Path) -> RunPaths:
     return create_run(state_dir, "flow", "r1")
 
 
-def without_links(monkeypatch: pytest.MonkeyPatch, error: int = errno.EPERM) -> None:
-    def refuse(source: object, target: object, **_: object) -> None:
+def without_links(error: int = errno.EPERM) -> Disk:
+    def refuse(source: Path, target: Path) -> None:
         raise OSError(error, "no links here")
 
-    monkeypatch.setattr(os, "link", refuse)
+    return Disk(link=refuse)
 
 
 @pytest.fixture(params=["with links", "without links"])
-def _file_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "without links":
-        without_links(monkeypatch)
+def anywhere(request: pytest.FixtureRequest, paths: RunPaths) -> RunPaths:
+    return replace(paths, disk=without_links()) if request.param == "without links" else paths
 
 
-@pytest.mark.usefixtures("_file_system")
-def test_the_first_answer_stands_and_a_later_one_is_told_so(paths: RunPaths) -> None:
+def test_the_first_answer_stands_and_a_later_one_is_told_so(anywhere: RunPaths) -> None:
+    paths = anywhere
     assert stored(paths, "review") is None
     assert offer(paths, "review", YES) is YES
     assert offer(paths, "review", NO) == YES
     assert stored(paths, "review") == YES
 
 
-@pytest.mark.usefixtures("_file_system")
-def test_of_many_threads_one_decides(paths: RunPaths) -> None:
+def test_of_many_threads_one_decides(anywhere: RunPaths) -> None:
+    paths = anywhere
     start = threading.Barrier(8)
     standing: list[str] = []
 
@@ -96,26 +97,20 @@ def test_of_two_processes_the_first_decides_and_both_know(paths: RunPaths) -> No
     assert first == [decision.by for number in range(50) if (decision := stored(paths, f"q{number}"))]
 
 
-def test_a_loser_of_the_race_reads_the_winner(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    link = os.link
-
-    def beaten(source: str, target: str, **options: bool) -> None:
-        monkeypatch.setattr(os, "link", link)
+def test_a_loser_of_the_race_reads_the_winner(paths: RunPaths) -> None:
+    def beaten(source: Path, target: Path) -> None:
         offer(paths, "review", NO)
-        link(source, target, **options)
+        os.link(source, target)
 
-    monkeypatch.setattr(os, "link", beaten)
-    assert offer(paths, "review", YES) == NO
+    assert offer(replace(paths, disk=Disk(link=beaten)), "review", YES) == NO
 
 
-def test_a_loser_without_links_reads_the_winner(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    def beaten(source: object, target: object, **_: object) -> None:
-        without_links(monkeypatch)
-        offer(paths, "review", NO)
+def test_a_loser_without_links_reads_the_winner(paths: RunPaths) -> None:
+    def beaten(source: Path, target: Path) -> None:
+        offer(replace(paths, disk=without_links()), "review", NO)
         raise OSError(errno.ENOTSUP, "no links here")
 
-    monkeypatch.setattr(os, "link", beaten)
-    assert offer(paths, "review", YES) == NO
+    assert offer(replace(paths, disk=Disk(link=beaten)), "review", YES) == NO
 
 
 def test_an_answer_is_a_small_json_file(paths: RunPaths) -> None:
@@ -162,7 +157,8 @@ def test_nothing_but_answers_is_left_in_the_folder(paths: RunPaths) -> None:
 
 def test_an_answer_is_on_the_disk_with_its_name_when_offer_returns(paths: RunPaths) -> None:
     synced: list[int] = []
-    offer(paths, "review", YES, sync=lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    disk = Disk(sync=lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    offer(replace(paths, disk=disk), "review", YES)
     assert synced == [(paths.decisions / "review.json").stat().st_ino, paths.decisions.stat().st_ino]
 
 
@@ -171,14 +167,13 @@ def test_an_answer_that_cannot_be_written_is_none(paths: RunPaths) -> None:
         raise OSError(errno.ENOSPC, "full")
 
     with pytest.raises(FlowStateError, match=r"cannot write the decision on 'review' .*full"):
-        offer(paths, "review", YES, sync=full)
+        offer(replace(paths, disk=Disk(sync=full)), "review", YES)
     assert names_in(paths.decisions) == []
 
 
-def test_an_answer_that_cannot_get_its_name_is_an_error(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    without_links(monkeypatch, errno.EIO)
+def test_an_answer_that_cannot_get_its_name_is_an_error(paths: RunPaths) -> None:
     with pytest.raises(FlowStateError, match="no links here"):
-        offer(paths, "review", YES)
+        offer(replace(paths, disk=without_links(errno.EIO)), "review", YES)
     assert names_in(paths.decisions) == []
 
 
@@ -234,7 +229,7 @@ def test_an_answer_that_cannot_be_withdrawn_is_an_error(paths: RunPaths) -> None
 
     offer(paths, "review", YES)
     with pytest.raises(FlowStateError, match=r"cannot move decisions aside .*the disk is gone"):
-        withdraw(paths, ["review"], sync=broken)
+        withdraw(replace(paths, disk=Disk(sync=broken)), ["review"])
 
 
 def question(key: str = "review", **fields: object) -> Question:

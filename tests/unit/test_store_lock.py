@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import stat
 import threading
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from flownb.errors import FlowStateError
 from flownb.store.lock import RunLock, holder
@@ -126,14 +129,35 @@ def test_where_nothing_can_be_locked_that_is_said(paths: RunPaths) -> None:
 
 
 def test_of_a_lock_that_cannot_be_opened_its_text_tells(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = paths.folder / "elsewhere"
-    target.write_text("4711 crane")
-    paths.lock.symlink_to(target)  # filelock follows no links: an OSError for every user, root too.
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "another user's")  # Which root, who runs the tests, never sees.
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    paths.lock.write_text("4711 crane")
     told = holder(paths)
     assert told is not None
     assert told.startswith("process 4711 on crane, since ")
-    target.write_text("")
+    paths.lock.write_text("")
     assert holder(paths) is None
+
+
+def test_what_stands_in_place_of_the_lock_is_refused_by_name_and_not_written_to(paths: RunPaths) -> None:
+    target = paths.folder / "elsewhere"
+    target.write_text("mine")
+    paths.lock.symlink_to(target)
+    with pytest.raises(FlowStateError, match=f"cannot lock run 'r1' .{paths.lock}.*a symbolic link stands in place"):
+        RunLock(paths)
+    assert (holder(paths), target.read_text()) == ("another process", "mine")
+    paths.lock.unlink()
+    os.mkfifo(paths.lock)
+    with pytest.raises(FlowStateError, match="a pipe stands in place of a file"):
+        RunLock(paths)
+    assert holder(paths) == "another process"
+
+
+def test_only_its_owner_reads_the_lock(paths: RunPaths) -> None:
+    with RunLock(paths):
+        assert stat.S_IMODE(paths.lock.stat().st_mode) == 0o600
 
 
 FORKS = """

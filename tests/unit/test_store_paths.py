@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from flownb.errors import FlowInputError, FlowStateError
+from flownb.store.files import Disk
 from flownb.store.paths import RunPaths, check_run_id, create_run, find_run, list_runs, new_run_id
 from tests.runs import AT, make_run, started
 
@@ -93,6 +94,7 @@ def test_git_keeps_states_texts_and_answers_and_nothing_else(state_dir: Path) ->
     answer = paths.decisions / "review.json"
     kept = [paths.snapshot, paths.source, answer]
     ignored = [paths.journal, paths.lock, paths.artifacts / "a.json", paths.snapshot.with_name(".r1.json.0a.tmp")]
+    ignored.append(paths.decisions / ".lock")
     for path in kept + ignored:
         path.touch()
     git = ["git", "-C", str(state_dir)]
@@ -112,14 +114,9 @@ def test_what_a_person_wrote_into_gitignore_stays(state_dir: Path) -> None:
 
 def test_the_folders_of_a_new_run_are_synced(state_dir: Path) -> None:
     synced: list[int] = []
-    paths = create_run(state_dir, "flow", "r1", lambda fd: synced.append(os.fstat(fd).st_ino))
-    assert synced == [folder.stat().st_ino for folder in (paths.folder, paths.folder.parent, state_dir)]
-
-
-def test_a_run_that_exists_is_not_made_again(state_dir: Path) -> None:
-    make_run(state_dir, [started()])
-    with pytest.raises(FlowStateError, match=r"run 'r1' of 'flow' exists already.*\n.*flownb resume r1"):
-        create_run(state_dir, "flow", "r1")
+    paths = create_run(state_dir, "flow", "r1", Disk(sync=lambda fd: synced.append(os.fstat(fd).st_ino)))
+    made = (state_dir.parent, state_dir, paths.folder.parent, paths.folder)
+    assert {folder.stat().st_ino for folder in made} <= set(synced)
 
 
 def test_a_run_of_which_only_the_state_is_left_is_not_made_again(state_dir: Path) -> None:
@@ -137,8 +134,8 @@ def test_a_run_that_died_before_its_first_event_is_made_again(state_dir: Path) -
 
 def test_folders_that_cannot_be_made_are_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(FlowStateError, match=f"cannot make the run's folder {tmp_path}/file/flow/r1"):
-        create_run(tmp_path / "file", "flow", "r1")
+    with pytest.raises(FlowStateError, match=f"cannot make the run's folder {tmp_path}/file/.flownb/flow/r1"):
+        create_run(tmp_path / "file" / ".flownb", "flow", "r1")
 
 
 def test_folders_that_cannot_be_synced_are_an_error(state_dir: Path) -> None:
@@ -146,7 +143,7 @@ def test_folders_that_cannot_be_synced_are_an_error(state_dir: Path) -> None:
         raise OSError(errno.EIO, "the disk is gone")
 
     with pytest.raises(FlowStateError, match="the disk is gone"):
-        create_run(state_dir, "flow", "r1", broken)
+        create_run(state_dir, "flow", "r1", Disk(sync=broken))
 
 
 def test_runs_are_listed_newest_first_across_workflows(state_dir: Path) -> None:

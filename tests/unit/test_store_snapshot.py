@@ -6,17 +6,19 @@ import errno
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flownb.errors import Failure, FlowStateError
 from flownb.model import events as e
-from flownb.model.decision import Decision
+from flownb.model.decision import Decision, Question
 from flownb.model.state_file import state_json
 from flownb.render.log import render_log
 from flownb.secrets import Redactor
-from flownb.store.journal import Journal, fold, load_state
+from flownb.store.files import Disk
+from flownb.store.journal import Journal, load_state
 from flownb.store.paths import RunPaths, create_run
 from flownb.store.snapshot import RunSummary, stored_state, summary, write_snapshot
 from tests.runs import AT, completed, finished, later, make_run, started
@@ -59,13 +61,16 @@ def test_where_only_the_state_file_was_kept_it_tells_the_same(state_dir: Path) -
     decided = e.Decided(at=AT, key="ask", decision=Decision(action="input", input=[1], by="ana", at=AT, via="api"))
     failed = e.NodeFailed(at=later(2), key="b", failure=failure)
     ended = e.RunFinished(at=later(3), status=e.RunStatus.FAILED, failures=(failure,))
-    paths = make_run(state_dir, [started(), completed("a", {"n": [1, None]}), decided, failed, ended])
+    question = Question(key="ask", heading="Ask", text="Go on?", input="any", asked_at=AT, actions=("approve", "input"))
+    asked = e.Asked(at=AT, question=question)
+    paths = make_run(state_dir, [started(), completed("a", {"n": [1, None]}), asked, decided, failed, ended])
     write_snapshot(paths, load_state(paths))
     content = json.loads(paths.snapshot.read_text())
+    log = render_log(load_state(paths))
     shutil.rmtree(paths.folder)
     kept = stored_state(paths)
     assert json.loads(json.dumps(state_json(kept))) == content
-    assert render_log(kept) == render_log(fold([started(), completed("a", {"n": [1, None]}), decided, failed, ended]))
+    assert render_log(kept) == log
     assert summary(paths).status is e.RunStatus.FAILED
 
 
@@ -82,7 +87,7 @@ def test_a_state_file_that_cannot_be_written_leaves_the_one_before(state_dir: Pa
     paths = make_snapshot(state_dir)
     before = paths.snapshot.read_bytes()
     with pytest.raises(FlowStateError, match=r"cannot write the state file .*the disk is gone") as caught:
-        write_snapshot(paths, load_state(paths), sync=broken)
+        write_snapshot(replace(paths, disk=Disk(sync=broken)), load_state(paths))
     assert caught.value.hint == "make room there, or make it writable, and try again"
     assert paths.snapshot.read_bytes() == before
 

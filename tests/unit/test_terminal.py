@@ -83,6 +83,14 @@ def test_reject_is_understood_in_any_case(terminal: Terminal, answer: str) -> No
     assert decision.action == Action.REJECT
 
 
+def test_what_a_question_holds_does_not_move_the_terminal(terminal: Terminal) -> None:
+    text = "a\x1b[2J &#x202e; &#27; &#x9b; \u2066 `\x9b31m`"
+    ask(terminal, question(heading="H\x1b]0;x\x07", text=text, key="k\x1b[1m"), "what\x1b[2J", "a")
+    shown = terminal.screen.getvalue()
+    assert [letter for letter in shown if letter in "\x1b\x07\x9b\u202e\u2066"] == []
+    assert "\\u202e" in shown
+
+
 def test_the_prompt_offers_what_can_be_said(terminal: Terminal) -> None:
     ask(terminal, question(), "a")
     assert terminal.screen.getvalue().endswith("\n[A]pprove / [R]eject: ")
