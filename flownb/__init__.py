@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from flownb.api import parse, resume, run, run_async, runs, show, validate
     from flownb.errors import Diagnostic as Problem
     from flownb.errors import FlowError, FlowInputError, FlowRunError, FlowStateError, FlowSyntaxError
-    from flownb.handle import Run
     from flownb.model.decision import Decision
+    from flownb.runs.run import Run
 
 __version__ = "0.1.0"
 
@@ -44,7 +44,7 @@ _PLACES: Final = {
     "FlowStateError": "flownb.errors:FlowStateError",
     "FlowSyntaxError": "flownb.errors:FlowSyntaxError",
     "Problem": "flownb.errors:Diagnostic",
-    "Run": "flownb.handle:Run",
+    "Run": "flownb.runs.run:Run",
     "parse": "flownb.api:parse",
     "resume": "flownb.api:resume",
     "run": "flownb.api:run",

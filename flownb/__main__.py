@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flownb.cli import main
+from flownb.cli.commands import main
 
 if __name__ == "__main__":
     main()

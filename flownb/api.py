@@ -15,18 +15,18 @@ from flownb.errors import Diagnostic, Failure, FlowStateError, FlowSyntaxError
 from flownb.executors.capture import capturing
 from flownb.executors.interrupt import MainInterrupts
 from flownb.executors.local import MainQueue
-from flownb.fingerprints import fingerprints
-from flownb.graph import build_graph
-from flownb.handle import Run
-from flownb.host import Hooks, Prepared, Session, report
 from flownb.model.decision import Decision, Request
 from flownb.model.events import Event, PlannedNode, RunStatus
 from flownb.model.state import RunState
 from flownb.model.workflow import Workflow
 from flownb.parse.notebook import flow_cells
 from flownb.parse.workflow import diagnose, parse_workflow
-from flownb.planning import plan_nodes
-from flownb.preparing import (
+from flownb.plan.fingerprint import fingerprints
+from flownb.plan.graph import build_graph
+from flownb.plan.plan import plan_nodes
+from flownb.plan.resume import ResumePlan
+from flownb.render.inert import visible
+from flownb.runs.prepare import (
     STATE_FOLDER,
     Around,
     check_begun,
@@ -37,8 +37,8 @@ from flownb.preparing import (
     read_text,
     state_root,
 )
-from flownb.render.inert import visible
-from flownb.resuming import ResumePlan
+from flownb.runs.run import Run
+from flownb.runs.session import Hooks, Prepared, Session, report
 from flownb.runtimes.base import Printed
 from flownb.store import decisions
 from flownb.store.journal import has_begun, load_state

@@ -7,8 +7,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from flownb.codes import Code
-from flownb.spans import Span
+from flownb.text.codes import Code
+from flownb.text.spans import Span
 
 
 class Severity(StrEnum):

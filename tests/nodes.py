@@ -12,7 +12,7 @@ from typing import TypeVar
 from flownb.model.nodes import Leaf
 from flownb.runtimes.base import Caller, Printed, Runtime, Scope
 from flownb.secrets import Redactor
-from flownb.spans import Span
+from flownb.text.spans import Span
 
 T = TypeVar("T")
 

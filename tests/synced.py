@@ -8,9 +8,9 @@ from pathlib import Path
 
 import flownb
 from flownb.api import serve, start
-from flownb.host import Hooks
 from flownb.model.decision import Decision, Request
-from flownb.preparing import Around
+from flownb.runs.prepare import Around
+from flownb.runs.session import Hooks
 from flownb.store.files import Disk
 
 _JOURNALS: dict[str, tuple[Path, list[int]]] = {}

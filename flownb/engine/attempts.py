@@ -14,12 +14,12 @@ from flownb.engine.names import Frame, body_uses, body_values, uses_of
 from flownb.engine.results import Halted, Made, PartsFailedError, own_copy, to_failure, to_stored
 from flownb.engine.taint import tainted, worked_out
 from flownb.errors import Failure, NodeTimeoutError, RejectedError
-from flownb.graph import TOP
 from flownb.model import events as e
 from flownb.model.nodes import BodyKind, CheckpointNode, Container, FlowNode, Foreach, Leaf, Node
 from flownb.model.policy import Backoff, ExecutorName, Jitter, Retry
 from flownb.model.record import Record
 from flownb.model.state import NodeStatus
+from flownb.plan.graph import TOP
 from flownb.runtimes.base import Scope
 
 if TYPE_CHECKING:

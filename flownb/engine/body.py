@@ -10,9 +10,9 @@ from flownb.engine.control import run_node
 from flownb.engine.names import Frame
 from flownb.engine.results import Halted
 from flownb.engine.taint import tainted, worked_out
-from flownb.graph import Body, Unit
 from flownb.model.record import Record
 from flownb.model.state import NodeStatus
+from flownb.plan.graph import Body, Unit
 
 if TYPE_CHECKING:
     from flownb.engine.engine import Engine

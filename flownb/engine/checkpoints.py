@@ -12,14 +12,14 @@ from flownb.engine.names import Frame, body_uses, body_values, uses_of
 from flownb.engine.results import Halted, Made
 from flownb.engine.taint import shown, tainted
 from flownb.errors import FlowError, RejectedError
-from flownb.expressions import render_apart
-from flownb.fingerprints import value_digest
 from flownb.model import events as e
 from flownb.model.decision import Action, Decision, Question, Via
 from flownb.model.nodes import CheckpointNode, DefaultAction, Node, OnReject
 from flownb.model.state import NodeStatus, decision_json
-from flownb.planning import relying
+from flownb.plan.fingerprint import value_digest
+from flownb.plan.plan import relying
 from flownb.render.rows import rows_of
+from flownb.templates.expressions import render_apart
 
 if TYPE_CHECKING:
     from flownb.engine.body import BodyRun

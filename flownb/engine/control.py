@@ -17,14 +17,14 @@ from flownb.engine.repeat import each, rounds
 from flownb.engine.results import Halted, Made, PartsFailedError, to_failure
 from flownb.engine.taint import tainted, worked_out
 from flownb.errors import Failure, FlowError
-from flownb.expressions import Key, render, template_names
-from flownb.fingerprints import fingerprints
-from flownb.graph import TOP, Unit, build_graph, is_gate
 from flownb.model import events as e
 from flownb.model.nodes import Branch, CheckpointNode, Container, FlowNode, Foreach, Loop, Node, Parallel, Use
 from flownb.model.record import Record
 from flownb.model.state import NodeStatus
 from flownb.model.workflow import bind_inputs
+from flownb.plan.fingerprint import fingerprints
+from flownb.plan.graph import TOP, Unit, build_graph, is_gate
+from flownb.templates.expressions import Key, render, template_names
 
 if TYPE_CHECKING:
     from flownb.engine.body import BodyRun

@@ -16,12 +16,12 @@ from flownb.engine.names import Frame, Program
 from flownb.engine.quiet import Quiet
 from flownb.engine.results import Halted, Made, to_stored
 from flownb.errors import Failure, FlowError
-from flownb.graph import TOP
 from flownb.model import events as e
 from flownb.model.decision import Decision, Question
 from flownb.model.events import Event, RunStatus, gathered
 from flownb.model.policy import ExecutorName
 from flownb.model.state import NodeStatus, RunState
+from flownb.plan.graph import TOP
 from flownb.runtimes.base import Caller, Printed, Runtime
 from flownb.secrets import Redactor
 from flownb.store.storable import without_secrets

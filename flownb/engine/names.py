@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
-from flownb.expressions import RESERVED_NAMES
-from flownb.graph import TOP, Graph
 from flownb.model.nodes import Branch, CheckpointNode, Container, Foreach, Loop, Node, NodeBase, Parallel, Use
 from flownb.model.record import Record
 from flownb.model.state import NodeState, stamp
 from flownb.model.workflow import Workflow
+from flownb.plan.graph import TOP, Graph
+from flownb.templates.expressions import RESERVED_NAMES
 
 if TYPE_CHECKING:
     from flownb.engine.engine import Engine

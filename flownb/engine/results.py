@@ -16,9 +16,9 @@ from flownb.model.nodes import Leaf, NodeBase
 from flownb.model.record import Record
 from flownb.render.rows import size_of
 from flownb.runtimes.frames import person_frames, person_place
-from flownb.sandbox import MissingError
 from flownb.secrets import Redactor
-from flownb.veil import REDACTED
+from flownb.templates.sandbox import MissingError
+from flownb.templates.veil import REDACTED
 
 _PREVIEW_LENGTH: Final = 200
 HIDDEN: Final = f"{REDACTED} (what it says is not kept: it may show something of a secret)"

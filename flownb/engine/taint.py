@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from flownb.engine.names import Frame, values_for
 from flownb.engine.results import HIDDEN
 from flownb.errors import ExpressionError
-from flownb.expressions import Key, Name, evaluate, expression_names
 from flownb.model.nodes import Use
-from flownb.sandbox import MissingError
-from flownb.veil import REDACTED
+from flownb.templates.expressions import Key, Name, evaluate, expression_names
+from flownb.templates.sandbox import MissingError
+from flownb.templates.veil import REDACTED
 
 if TYPE_CHECKING:
     from flownb.engine.engine import Engine

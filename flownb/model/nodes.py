@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, JsonValue
 
 from flownb.model.frozen import Frozen
 from flownb.model.policy import Duration, Policy
-from flownb.spans import Span
+from flownb.text.spans import Span
 
 
 class BodyKind(StrEnum):

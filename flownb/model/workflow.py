@@ -14,7 +14,7 @@ from flownb.model.frozen import Frozen
 from flownb.model.nodes import Node, Use
 from flownb.model.policy import Duration
 from flownb.model.types import convert, describe
-from flownb.spans import Span
+from flownb.text.spans import Span
 
 
 class Order(StrEnum):

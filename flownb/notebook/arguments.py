@@ -13,7 +13,7 @@ from IPython.core.magic_arguments import MagicArgumentParser
 from IPython.utils.text import DollarFormatter
 
 from flownb.errors import FlowInputError
-from flownb.terminal import read_yaml
+from flownb.terminal.prompt import read_yaml
 
 _QUOTES: Final = "'\""
 _OPEN: Final = {"{": "}", "[": "]", "(": ")"}

@@ -8,10 +8,10 @@ from itertools import product
 from typing import Any, Final
 from weakref import WeakSet
 
-from flownb.handle import Run
-from flownb.host import Session
 from flownb.notebook.cards import Cards
 from flownb.notebook.view import View
+from flownb.runs.run import Run
+from flownb.runs.session import Session
 
 _LAST: Final = ("_", "__", "___")
 """Where IPython keeps the values of the last three cells."""

@@ -13,8 +13,6 @@ from typing import Any
 from flownb.api import serve
 from flownb.errors import FlowError, FlowRunError
 from flownb.executors.capture import capturing
-from flownb.handle import Run, run_error
-from flownb.host import Hooks, Prepared, Session
 from flownb.model.events import Event, RunStatus
 from flownb.model.state import RunState
 from flownb.notebook.begun import Live
@@ -24,8 +22,10 @@ from flownb.notebook.main_thread import MainThread
 from flownb.notebook.origin import Surface, surface
 from flownb.notebook.publishing import Display, formatted, hidden, publish_markdown
 from flownb.notebook.view import View
-from flownb.progress import Progress, error_console
-from flownb.terminal import TerminalAsker
+from flownb.runs.run import Run, run_error
+from flownb.runs.session import Hooks, Prepared, Session
+from flownb.terminal.progress import Progress, error_console
+from flownb.terminal.prompt import TerminalAsker
 
 
 class Waiting(StrEnum):

@@ -15,8 +15,6 @@ from IPython.core.magic_arguments import MagicArgumentParser
 
 from flownb import api
 from flownb.errors import Diagnostic, FlowError, FlowInputError, FlowSyntaxError
-from flownb.handle import Run
-from flownb.host import Prepared
 from flownb.model.decision import Decision, Question, Via
 from flownb.model.workflow import Workflow
 from flownb.notebook.arguments import find_file, parse_line, read_inputs
@@ -29,14 +27,16 @@ from flownb.notebook.origin import Surface, notebook_path, state_folder, surface
 from flownb.notebook.publishing import DisplayCapture, NotebookPython, publish_markdown
 from flownb.notebook.transform import keeping_lines
 from flownb.parse.workflow import diagnose
-from flownb.preparing import Around
-from flownb.preparing import load as load_document
+from flownb.plan.resume import ResumePlan
 from flownb.render.problems import render_problems
-from flownb.resuming import ResumePlan
+from flownb.runs.prepare import Around
+from flownb.runs.prepare import load as load_document
+from flownb.runs.run import Run
+from flownb.runs.session import Prepared
 from flownb.runtimes.registry import Registry, load_registry
 from flownb.store.files import write_atomically
 from flownb.store.paths import find_run
-from flownb.terminal import read_yaml
+from flownb.terminal.prompt import read_yaml
 
 P = ParamSpec("P")
 R = TypeVar("R")

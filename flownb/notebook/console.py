@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from flownb.executors.interrupt import MainInterrupts
-from flownb.terminal import POLL_S
+from flownb.terminal.prompt import POLL_S
 
 _READING: Final = "reading"
 
@@ -20,7 +20,7 @@ class ConsoleLines:
         self._kernel = kernel
 
     def read(self, prompt: str, look: Callable[[], None]) -> str:
-        """Return one line; see `flownb.terminal.Lines`."""
+        """Return one line; see `flownb.terminal.prompt.Lines`."""
         raised: list[Exception] = []
         over = threading.Event()
 

@@ -14,7 +14,7 @@ from pydantic_core import to_jsonable_python
 
 from flownb.errors import FlowError
 from flownb.model.types import convert, describe, json_schema, type_fields
-from flownb.terminal import read_yaml
+from flownb.terminal.prompt import read_yaml
 
 _WIDE: Final = "360px"
 _TEXT_ROWS: Final = 3

@@ -6,13 +6,13 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from flownb.handle import Run
 from flownb.model.events import PlannedNode
 from flownb.model.state import NodeStatus
 from flownb.notebook.board import elapsed
+from flownb.plan.resume import ResumePlan
 from flownb.render.diagram import mermaid, text_tree
 from flownb.render.inert import code_span, cut, fenced, inert
-from flownb.resuming import ResumePlan
+from flownb.runs.run import Run
 from flownb.store.snapshot import RunSummary
 
 _VALUE_CHARACTERS: Final = 2000

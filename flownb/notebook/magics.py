@@ -12,9 +12,9 @@ from traitlets import Unicode
 from traitlets.config import Configurable
 
 if TYPE_CHECKING:
-    from flownb.handle import Run
     from flownb.notebook.commands import Commands
     from flownb.notebook.listing import RunList
+    from flownb.runs.run import Run
 
 F = TypeVar("F", bound=Callable[..., Any])  # Any: magics of all signatures
 

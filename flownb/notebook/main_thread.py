@@ -13,8 +13,8 @@ from flownb.errors import FlowError
 from flownb.executors.base import Interrupts
 from flownb.executors.interrupt import MainInterrupts
 from flownb.executors.local import MainQueue
-from flownb.host import Session
 from flownb.notebook.waiting import Pump
+from flownb.runs.session import Session
 
 
 class _Server(Interrupts, Protocol):

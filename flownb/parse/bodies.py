@@ -7,9 +7,9 @@ from typing import Final
 
 from jinja2 import Environment, TemplateSyntaxError
 
-from flownb.codes import Code
 from flownb.parse.source import Problems
 from flownb.parse.yaml_values import MAX_CHARACTERS, Value, YamlError, load_yaml
+from flownb.text.codes import Code
 
 _STAND_IN: Final = '""'
 """What stands for a value: a text may be a key as well."""

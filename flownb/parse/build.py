@@ -6,7 +6,7 @@ from flownb.model.nodes import Branch, Container, Foreach, Group, Node, Parallel
 from flownb.model.policy import ExecutorName, Policy
 from flownb.parse.drafts import Draft
 from flownb.parse.yaml_values import Value
-from flownb.spans import Span
+from flownb.text.spans import Span
 
 _CONTAINERS = {"group": Group, "branch": Branch, "parallel": Parallel}
 

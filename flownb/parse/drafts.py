@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flownb.codes import Code
 from flownb.model.nodes import Foreach, Leaf, Loop, Use
 from flownb.model.policy import Policy
 from flownb.parse.fences import Fences, report_look_alikes, sort_fences
 from flownb.parse.ids import Name, check_id, read_name
 from flownb.parse.keys import CONTAINERS, MARKERS, REPEATS, Kinds, has_body
-from flownb.parse.nearest import did_you_mean, one_of
 from flownb.parse.properties import Property, fence_value, is_property_list, read_fence, read_list
 from flownb.parse.sections import BulletList, Section
 from flownb.parse.source import Problems, Source, both_lines, shortened
 from flownb.parse.yaml_values import Value
-from flownb.spans import Span
+from flownb.text.codes import Code
+from flownb.text.nearest import did_you_mean, one_of
+from flownb.text.spans import Span
 
 GROUP = "group"
 """The name of a section that only holds nodes."""

@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from flownb.codes import Code
 from flownb.parse.keys import Kinds
-from flownb.parse.nearest import did_you_mean, distance
 from flownb.parse.properties import canonical
 from flownb.parse.sections import Fence, Section
 from flownb.parse.source import Problems, Source, shortened
+from flownb.text.codes import Code
+from flownb.text.nearest import did_you_mean, distance
 
 EXAMPLE: Final = "example"
 """The second word of a fence that is only shown."""

@@ -10,8 +10,6 @@ from typing import Final, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
-from flownb.codes import Code
-from flownb.expressions import RESERVED_NAMES
 from flownb.model.nodes import Foreach, Leaf, Loop, Parallel, Rate
 from flownb.model.policy import Policy, Retry, parse_duration
 from flownb.model.types import TypeNotationError, check_type, convert, is_described
@@ -20,6 +18,8 @@ from flownb.parse.keys import FOREACH_KEYS, LOOP_KEYS, POLICY_KEYS, REPEATS, has
 from flownb.parse.mismatch import WANTED, explain, shown
 from flownb.parse.source import Problems, shortened
 from flownb.parse.yaml_values import Value
+from flownb.templates.expressions import RESERVED_NAMES
+from flownb.text.codes import Code
 
 Repeat = TypeVar("Repeat", Foreach, Loop)
 _ADVICE: Final = re.compile(r"(?:: |; )((?:write|did you mean|known are) .*)$")

@@ -10,16 +10,16 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from flownb.codes import Code
 from flownb.model.policy import Duration, ExecutorName, Policy, Retry
 from flownb.model.workflow import Input, Order
 from flownb.parse.fields import check_default, check_notation, expression
 from flownb.parse.ids import identifier
 from flownb.parse.mismatch import explain
-from flownb.parse.nearest import did_you_mean
 from flownb.parse.source import Problems, Source, both_lines, front_matter_end, shortened
 from flownb.parse.yaml_values import Value, YamlError, load_yaml
-from flownb.spans import Span
+from flownb.text.codes import Code
+from flownb.text.nearest import did_you_mean
+from flownb.text.spans import Span
 
 _SLUG: Final = re.compile(r"[a-z0-9][a-z0-9-]*")
 _SECRET: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -8,11 +8,11 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Final
 
-from flownb.codes import Code
-from flownb.expressions import RESERVED_NAMES
 from flownb.parse.sections import Section, plain_heading
 from flownb.parse.source import Problems, Source, shortened
-from flownb.spans import Span
+from flownb.templates.expressions import RESERVED_NAMES
+from flownb.text.codes import Code
+from flownb.text.spans import Span
 
 _BY_HAND: Final = re.compile(r"\{#([^{}]*)\}\s*\Z")
 """An id set by hand, looked for where the last `{#` stands: searched for from every place, it would take the square of the length."""

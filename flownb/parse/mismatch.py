@@ -9,10 +9,10 @@ from typing import Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from flownb.codes import Code
-from flownb.parse.nearest import did_you_mean
 from flownb.parse.source import Problems, shortened
 from flownb.parse.yaml_values import Value
+from flownb.text.codes import Code
+from flownb.text.nearest import did_you_mean
 
 WANTED: Final[Mapping[str, str]] = {
     "needs": "an id or a list of ids",

@@ -12,8 +12,8 @@ from typing import Final
 from flownb.errors import FlowInputError
 from flownb.model.nodes import BUILTIN_KINDS, Leaf
 from flownb.model.workflow import Workflow
-from flownb.parse.nearest import did_you_mean
 from flownb.parse.workflow import name_of, parse_workflow
+from flownb.text.nearest import did_you_mean
 
 _MAGIC: Final = re.compile(r"(?P<above>(?:[ \t]*\n)*)%%flow(?P<arguments>[ \t][^\n]*)?(?:\n|$)")
 _INDEX: Final = re.compile(r"(?:cell )?([0-9]{1,6})")

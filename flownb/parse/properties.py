@@ -7,14 +7,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from flownb.codes import Code
 from flownb.parse.keys import EXPRESSION_KEYS
-from flownb.parse.nearest import nearest
 from flownb.parse.quick_values import quick_value
 from flownb.parse.sections import BulletList, Fence, Item
 from flownb.parse.source import Problems, Source, shortened
 from flownb.parse.yaml_values import MAX_CHARACTERS, Value, YamlError, braces_error, load_yaml
-from flownb.spans import Span
+from flownb.text.codes import Code
+from flownb.text.nearest import nearest
+from flownb.text.spans import Span
 
 _KEY: Final = re.compile(
     r"(?P<open>[*_`\"']{0,3})(?P<key>[^\W\d][\w-]*?)(?P<close>[*_`\"']{0,3})[ \t]*:(?=(?P<gap>[ \t]|$)?)"

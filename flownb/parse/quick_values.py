@@ -8,7 +8,7 @@ from typing import Final
 
 from flownb.parse.source import Locate
 from flownb.parse.yaml_values import Value
-from flownb.spans import Span
+from flownb.text.spans import Span
 
 _WORDS: Final[Mapping[str, bool | None]] = {
     word: value

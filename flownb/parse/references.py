@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
-from flownb.codes import Code
-from flownb.expressions import RESERVED_NAMES
 from flownb.model.nodes import Foreach, Use
 from flownb.parse.drafts import Draft, Outline
 from flownb.parse.frontmatter import Head
-from flownb.parse.nearest import did_you_mean
 from flownb.parse.source import Problems
-from flownb.spans import Span
+from flownb.templates.expressions import RESERVED_NAMES
+from flownb.text.codes import Code
+from flownb.text.nearest import did_you_mean
+from flownb.text.spans import Span
 
 _SEES_BODY: Final = frozenset({"until", "collect"})
 """Properties of a container or leaf that are worked out after its body, so that they see what is in it."""

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from flownb.codes import Code
 from flownb.errors import Diagnostic, Severity
-from flownb.spans import Span
+from flownb.text.codes import Code
+from flownb.text.spans import Span
 
 MAX_BYTES: Final = 1024 * 1024
 """The largest document (format.md 1.1)."""

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flownb.codes import Code
 from flownb.errors import Diagnostic, Severity
-from flownb.expressions import is_template
 from flownb.model.nodes import FlowNode
 from flownb.model.workflow import Workflow
 from flownb.parse.drafts import Draft, Outline
-from flownb.parse.nearest import did_you_mean, nearest
 from flownb.parse.source import MAX_BYTES, Problems, decode, shortened
 from flownb.parse.yaml_values import Value
+from flownb.templates.expressions import is_template
+from flownb.text.codes import Code
+from flownb.text.nearest import did_you_mean, nearest
 
 ReadFlow = Callable[[str, Path, tuple[Path, ...]], tuple[Workflow | None, list[Diagnostic]]]
 """Text, path and the paths of the documents on the way to it → what `diagnose` says of it."""

@@ -9,8 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from flownb.codes import Code
-from flownb.expressions import (
+from flownb.model.nodes import BodyKind, Use
+from flownb.parse.bodies import check_json, check_yaml
+from flownb.parse.drafts import Draft, known_values
+from flownb.parse.fields import expression_text
+from flownb.parse.keys import EXPRESSION_KEYS
+from flownb.parse.python_names import PythonSyntaxError, ReadName, python_names
+from flownb.parse.source import Problems
+from flownb.parse.yaml_values import Value
+from flownb.templates.expressions import (
     RESERVED_NAMES,
     ExpressionSyntaxError,
     Name,
@@ -21,14 +28,7 @@ from flownb.expressions import (
     template_names,
     uses_raw,
 )
-from flownb.model.nodes import BodyKind, Use
-from flownb.parse.bodies import check_json, check_yaml
-from flownb.parse.drafts import Draft, known_values
-from flownb.parse.fields import expression_text
-from flownb.parse.keys import EXPRESSION_KEYS
-from flownb.parse.python_names import PythonSyntaxError, ReadName, python_names
-from flownb.parse.source import Problems
-from flownb.parse.yaml_values import Value
+from flownb.text.codes import Code
 
 _TARGETS: Final = {"bash": Target.SHELL, "json": Target.JSON, "yaml": Target.JSON}
 _SKIPPED: Final = frozenset({*dir(builtins), "get_ipython"})

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from flownb.codes import Code
 from flownb.errors import Diagnostic, FlowSyntaxError
 from flownb.model.nodes import BUILTIN_KINDS, Leaf, Node, Use
 from flownb.model.workflow import Workflow
@@ -23,7 +22,8 @@ from flownb.parse.sections import TooLargeError, read_sections
 from flownb.parse.source import Problems, read_document
 from flownb.parse.subflows import Subflows
 from flownb.parse.uses import Reader
-from flownb.planning import find_circles
+from flownb.plan.plan import find_circles
+from flownb.text.codes import Code
 
 _SUFFIXES = (".flow.md", ".md")
 

@@ -13,9 +13,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from flownb.codes import Code
 from flownb.parse.source import Locate, Problems, both_lines, shortened
-from flownb.spans import Span
+from flownb.text.codes import Code
+from flownb.text.spans import Span
 
 MAX_CHARACTERS: Final = 64 * 1024
 """The most characters of YAML in one place: ruamel.yaml reads some 90 KB a second."""

@@ -13,11 +13,11 @@ from typing import Final
 from pydantic import JsonValue
 
 from flownb.errors import Failure, FlowError
-from flownb.logsection import LOG_HEADING, find_log
 from flownb.model.decision import Action, Decision, Via
 from flownb.model.events import RunStatus
 from flownb.model.state import NodeState, NodeStatus, RunState, stamp
 from flownb.render.inert import code_span, cut, fenced, inert, one_line
+from flownb.text.logsection import LOG_HEADING, find_log
 
 _OUTPUT_CHARACTERS: Final = 50
 _MOST_ERRORS: Final = 20

@@ -6,12 +6,12 @@ import asyncio
 from typing import Final
 
 from flownb.errors import ExpressionError, NodeError
-from flownb.expressions import Target, evaluate_apart, is_template, render_apart
 from flownb.model.nodes import Leaf
 from flownb.runtimes.base import Printed, Scope
 from flownb.runtimes.jsontext import JsonTextError, load_json
 from flownb.runtimes.output import redacted
 from flownb.runtimes.yamltext import YamlTextError, load_yaml
+from flownb.templates.expressions import Target, evaluate_apart, is_template, render_apart
 
 _QUICK: Final = 4096
 """The most characters of YAML that are read without a thread."""

@@ -12,13 +12,13 @@ from tempfile import TemporaryFile
 from typing import Final, cast
 
 from flownb.errors import CommandError, NodeError
-from flownb.expressions import Script, render, render_script, shown_insertion
 from flownb.model.nodes import Leaf, ShellNode, ShellOutput
 from flownb.runtimes.base import Scope
 from flownb.runtimes.jsontext import JsonTextError, load_json
 from flownb.runtimes.output import redacted
 from flownb.runtimes.process import Output, finish, start
-from flownb.shell.script import without_variables
+from flownb.templates.expressions import Script, render, render_script, shown_insertion
+from flownb.templates.shell.script import without_variables
 
 KILL_AFTER: Final = 2.0
 """Seconds from SIGTERM to SIGKILL."""

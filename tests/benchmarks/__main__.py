@@ -134,7 +134,7 @@ def print_items(folder: Path) -> None:
 def print_imports(repeat: int) -> None:
     """Print what imports cost."""
     print("\nImport, in new processes:")
-    for statement in ("import flownb", "import flownb; flownb.run", "import flownb.cli"):
+    for statement in ("import flownb", "import flownb; flownb.run", "import flownb.cli.commands"):
         print(f"- `{statement}`: {import_s(statement, repeat) * 1e3:.0f} ms")
 
 

@@ -17,13 +17,13 @@ import pytest
 import flownb
 from flownb.api import serve, start, take_up
 from flownb.errors import FlowError
-from flownb.handle import Run
-from flownb.host import Hooks
 from flownb.model import events as e
 from flownb.model.decision import Decision, Request
 from flownb.model.events import Event
 from flownb.model.state import RunState
-from flownb.preparing import Around
+from flownb.runs.prepare import Around
+from flownb.runs.run import Run
+from flownb.runs.session import Hooks
 from flownb.store.files import Disk
 from flownb.store.journal import has_begun, load_state, read_journal
 from flownb.store.paths import RunPaths

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from flownb.codes import Code
 from flownb.parse.workflow import diagnose
 from flownb.render.problems import render_problems
+from flownb.text.codes import Code
 from tests.golden.runner import FOLDER, Case, CheckGolden, golden, read_cases
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flownb.errors import ExpressionError
-from flownb.expressions import (
+from flownb.templates.expressions import (
     ExpressionSyntaxError,
     Limits,
     Target,

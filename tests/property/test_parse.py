@@ -19,7 +19,7 @@ from flownb.parse.source import Problems, split_lines
 from flownb.parse.workflow import diagnose
 from flownb.parse.yaml_values import YamlError, load_yaml
 from flownb.render.problems import problems_json, render_problems
-from flownb.spans import Span
+from flownb.text.spans import Span
 
 LINES = st.sampled_from(
     [

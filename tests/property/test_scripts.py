@@ -10,9 +10,9 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from flownb.errors import CommandError, ExpressionError
-from flownb.expressions import Target, check_quotes
 from flownb.model.nodes import ShellNode
 from flownb.runtimes.shell import ShellRuntime
+from flownb.templates.expressions import Target, check_quotes
 from tests.nodes import node_of, run_node, scope_of
 
 MARK = "became-code"

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 import flownb
-from flownb.cli import run_command
+from flownb.cli.commands import run_command
 
 pytestmark = [pytest.mark.property, pytest.mark.timeout(300)]
 

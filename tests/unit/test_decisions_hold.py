@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import flownb
-from flownb.fingerprints import value_digest
 from flownb.model.decision import Decision, Request
+from flownb.plan.fingerprint import value_digest
 from tests.unit.test_engine_failing import marking, node
 
 FAILS = node("end", "assert 0", "needs: []")

@@ -16,12 +16,12 @@ from flownb.api import serve, start
 from flownb.engine.attempts import plain_wait
 from flownb.executors.interrupt import MainInterrupts
 from flownb.executors.local import MainQueue
-from flownb.host import Hooks, Session
 from flownb.model import events as e
 from flownb.model.decision import Decision, Request
 from flownb.model.events import Event
 from flownb.model.policy import Retry
-from flownb.preparing import Around
+from flownb.runs.prepare import Around
+from flownb.runs.session import Hooks, Session
 from flownb.store.files import Disk
 
 

@@ -10,9 +10,9 @@ import pytest
 import flownb
 from flownb import Run
 from flownb.api import serve, take_up
-from flownb.host import Hooks
 from flownb.model.decision import Decision, Request
-from flownb.preparing import Around
+from flownb.runs.prepare import Around
+from flownb.runs.session import Hooks
 from tests.meeting import expect
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from flownb.errors import ExpressionError, FlowStateError
-from flownb.expressions import (
+from flownb.templates.expressions import (
     RESERVED_NAMES,
     ExpressionSyntaxError,
     Limits,
@@ -791,7 +791,7 @@ class TestShell:
 
     def test_tree_sitter_is_imported_only_for_a_bash_body_with_a_value(self) -> None:
         code = (
-            "import sys, flownb.api; from flownb.expressions import *;"
+            "import sys, flownb.api; from flownb.templates.expressions import *;"
             "check_quotes('a', Target.SHELL); check_quotes('[{{ a }}]', Target.JSON); render_script('echo a', {});"
             "print('tree_sitter' in sys.modules); check_quotes('{{ a }}', Target.SHELL); print('tree_sitter' in sys.modules)"
         )

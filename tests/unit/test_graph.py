@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from flownb import FlowSyntaxError, api
-from flownb.graph import TOP, build_graph
-from flownb.preparing import load
+from flownb.plan.graph import TOP, build_graph
+from flownb.runs.prepare import load
 
 
 def waits(text: str) -> dict[str, tuple[str, ...]]:

@@ -23,13 +23,13 @@ from flownb.api import serve, start, survey
 from flownb.errors import FlowStateError
 from flownb.executors.interrupt import MainInterrupts
 from flownb.executors.local import MainQueue
-from flownb.host import Hooks, Session
 from flownb.model import events as e
 from flownb.model.decision import Decision, Request
 from flownb.model.events import Event, RunStatus
 from flownb.model.state import RunState
 from flownb.model.state_file import state_json
-from flownb.preparing import Around
+from flownb.runs.prepare import Around
+from flownb.runs.session import Hooks, Session
 from flownb.store.files import Disk
 from flownb.store.journal import Journal, load_state, read_journal
 from flownb.store.snapshot import stored_state, write_snapshot

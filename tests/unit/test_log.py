@@ -13,7 +13,6 @@ from markdown_it.token import Token
 from pydantic import JsonValue
 
 from flownb.errors import Failure, FlowError
-from flownb.logsection import find_log
 from flownb.model.decision import Action, Decision, Question, Via
 from flownb.model.events import (
     Asked,
@@ -34,6 +33,7 @@ from flownb.model.events import (
 from flownb.model.state import RunState
 from flownb.render.inert import cut, one_line
 from flownb.render.log import render_log, with_log, write_log
+from flownb.text.logsection import find_log
 
 BEGIN = datetime(2026, 11, 23, 10, 15, 2, 114000, tzinfo=UTC)
 NASTY = (

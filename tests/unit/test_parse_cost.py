@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from flownb.codes import Code
 from flownb.parse.workflow import diagnose
 from flownb.render.problems import render_problems
+from flownb.text.codes import Code
 
 TEXT = "\n\n```text\nx\n```\n"
 SIZES = {

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from flownb import codes
-from flownb.codes import Code
 from flownb.parse.schema import front_matter_schema, properties_schema
 from flownb.parse.source import Problems
 from flownb.parse.yaml_values import load_yaml
-from flownb.spans import Span
+from flownb.text import codes
+from flownb.text.codes import Code
+from flownb.text.spans import Span
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = {"front-matter": front_matter_schema, "properties": properties_schema}
@@ -91,7 +91,7 @@ def test_every_code_has_a_documented_line_and_the_table_shows_it(request: pytest
     told = meanings()
     assert set(told) == {code.name for code in Code}
     rows = [f"| `{code}` | {told[code.name]} |" for code in Code]
-    head = "# Diagnostics\n\nWhat `flownb validate` says, by the code in its brackets. Made from `flownb/codes.py` by `pytest --regen`; each has an\nexample in `tests/golden/diagnostics.md`.\n\n| code | meaning |\n|---|---|\n"
+    head = "# Diagnostics\n\nWhat `flownb validate` says, by the code in its brackets. Made from `flownb/text/codes.py` by `pytest --regen`; each has an\nexample in `tests/golden/diagnostics.md`.\n\n| code | meaning |\n|---|---|\n"
     compare(
         ROOT / "docs/diagnostics.md", head + "\n".join(rows) + "\n", regen=bool(request.config.getoption("--regen"))
     )

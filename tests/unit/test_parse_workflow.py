@@ -9,11 +9,11 @@ from typing import ClassVar
 
 import pytest
 
-from flownb.codes import Code
 from flownb.errors import FlowSyntaxError, Severity
 from flownb.model.nodes import BUILTIN_KINDS, BodyKind, Leaf, walk
 from flownb.parse.source import decode
 from flownb.parse.workflow import diagnose, name_of, parse_workflow
+from flownb.text.codes import Code
 
 TEXT = "## A\n\n```text\nx\n```\n"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flownb.cli import run_command
+from flownb.cli.commands import run_command
 
 
 def test_control_characters_from_data_and_files_never_reach_the_terminal(

@@ -18,8 +18,8 @@ from flownb.model.events import (
     NodeSkipped,
     NodeStarted,
 )
-from flownb.progress import Progress
 from flownb.runtimes.base import Printed
+from flownb.terminal.progress import Progress
 
 BEGIN = datetime(2026, 11, 23, tzinfo=UTC)
 LATER = BEGIN + timedelta(seconds=4.1)

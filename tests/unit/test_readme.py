@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import flownb
-from flownb.cli import commands
+from flownb.cli.commands import commands
 from flownb.model.decision import Request
 from flownb.model.nodes import BUILTIN_KINDS, LATER_KINDS
 from flownb.model.policy import ExecutorName

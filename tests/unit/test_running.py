@@ -16,7 +16,7 @@ import pytest
 
 import flownb
 from flownb.api import plan
-from flownb.cli import run_command
+from flownb.cli.commands import run_command
 from flownb.model.decision import Request
 from flownb.model.events import AttemptFailed, Event, NodeCompleted, NodeFailed
 

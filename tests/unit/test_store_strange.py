@@ -15,7 +15,7 @@ from flownb import api
 from flownb.errors import FlowError, FlowStateError
 from flownb.model.decision import Decision
 from flownb.model.events import RunStatus
-from flownb.preparing import Around
+from flownb.runs.prepare import Around
 from flownb.store.cache import find_cached
 from flownb.store.decisions import offer, stored
 from flownb.store.paths import RunPaths

@@ -14,7 +14,7 @@ import pytest
 
 import flownb
 from flownb.api import decide
-from flownb.cli import run_command
+from flownb.cli.commands import run_command
 from flownb.errors import FlowInputError, FlowStateError
 from flownb.model.decision import Request
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from flownb.errors import FlowError
 from flownb.model.decision import Action, Decision, Question, Request, Via, user_name
 from flownb.model.nodes import DefaultAction
-from flownb.terminal import TerminalAsker, read_yaml
+from flownb.terminal.prompt import TerminalAsker, read_yaml
 
 ASKED = datetime(2026, 11, 23, 10, 15, tzinfo=UTC)
 

@@ -14,7 +14,7 @@ import click
 from pydantic import JsonValue
 
 from flownb import api
-from flownb.attending import finish, keep_log, serve_here, shows_log_of, state_option
+from flownb.cli.attend import finish, keep_log, serve_here, shows_log_of, state_option
 from flownb.errors import (
     Diagnostic,
     FlowError,
@@ -23,22 +23,22 @@ from flownb.errors import (
     FlowSyntaxError,
     Severity,
 )
-from flownb.host import Prepared, utc_now
 from flownb.model.decision import Action, Decision, Via, user_name
 from flownb.model.events import PlannedNode, RunStatus
 from flownb.model.nodes import walk
 from flownb.model.state import stamp
 from flownb.model.workflow import Workflow, bind_inputs
-from flownb.preparing import STATE_FOLDER, Around, load, read_text, state_root
-from flownb.printing import draw_problems, print_result, say, tell
+from flownb.plan.resume import ResumePlan
 from flownb.render.diagram import mermaid, text_tree
 from flownb.render.log import describe_decision, seconds
 from flownb.render.problems import problems_json
-from flownb.resuming import ResumePlan
+from flownb.runs.prepare import STATE_FOLDER, Around, load, read_text, state_root
+from flownb.runs.session import Prepared, utc_now
 from flownb.store.decisions import asked
 from flownb.store.journal import has_begun
 from flownb.store.paths import RunPaths, find_run
-from flownb.terminal import ask_secret, can_answer, read_yaml
+from flownb.terminal.output import draw_problems, print_result, say, tell
+from flownb.terminal.prompt import ask_secret, can_answer, read_yaml
 
 USAGE: Final = 2
 """Exit code: bad usage, an invalid workflow, inputs or secrets."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flownb.errors import FlowStateError
-from flownb.graph import TOP, Graph
 from flownb.model.nodes import FlowNode, Loop
 from flownb.model.state import RunState, node_id
-from flownb.planning import spread
+from flownb.plan.graph import TOP, Graph
+from flownb.plan.plan import spread
 
 
 @dataclass(frozen=True, slots=True)

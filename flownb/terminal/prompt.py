@@ -25,7 +25,7 @@ from flownb.model.decision import Action, Decision, Question, Request, Via, chec
 from flownb.parse.source import Problems
 from flownb.parse.yaml_values import YamlError, load_yaml
 from flownb.render.inert import cut, one_line, visible
-from flownb.spans import Span
+from flownb.text.spans import Span
 
 POLL_S: Final = 0.1
 """Seconds between two looks whether a question was answered elsewhere."""

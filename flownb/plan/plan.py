@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from flownb.codes import Code
 from flownb.errors import Diagnostic
-from flownb.graph import TOP, Graph, build_graph
 from flownb.model.events import PlannedNode
 from flownb.model.nodes import CheckpointNode, Container, Foreach, Loop, Node, walk
 from flownb.model.state import node_id
 from flownb.model.workflow import Workflow
-from flownb.spans import Span
+from flownb.plan.graph import TOP, Graph, build_graph
+from flownb.text.codes import Code
+from flownb.text.spans import Span
 
 
 def plan_nodes(graph: Graph, fingerprints: Mapping[str, str]) -> tuple[PlannedNode, ...]:

@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 from jinja2 import TemplateSyntaxError, nodes
 from jinja2.parser import Parser
 
-from flownb.sandbox import CALLABLES, sandbox
+from flownb.templates.sandbox import CALLABLES, sandbox
 
 _REFUSED: Final = frozenset({"autoescape", "block", "extends", "from", "import", "include", "print"})
 _TAGS: Final = (

@@ -17,9 +17,9 @@ from jinja2.runtime import Context, LoopContext, Macro, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from jinja2.utils import missing
 
-from flownb.filters import filters, to_json, to_text
-from flownb.limits import BUDGET, MAX_WIDTH, LimitError, check_call, counted_range, operate
-from flownb.shell.value import to_slot
+from flownb.templates.filters import filters, to_json, to_text
+from flownb.templates.limits import BUDGET, MAX_WIDTH, LimitError, check_call, counted_range, operate
+from flownb.templates.shell.value import to_slot
 
 CALLABLES: Final = ("range", "dict", "cycler", "joiner", "namespace", "now", "uuid")
 """What a template may call without anybody defining it."""

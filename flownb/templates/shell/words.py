@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from flownb.shell.refusal import (
+from flownb.templates.shell.refusal import (
     DECLARED,
     FORMAT,
     IS_SET,

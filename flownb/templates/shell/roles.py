@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from flownb.shell.refusal import (
+from flownb.templates.shell.refusal import (
     ARITHMETIC,
     COMPARISON,
     DUPLICATE,
@@ -19,8 +19,8 @@ from flownb.shell.refusal import (
     UNSURE,
     Refusal,
 )
-from flownb.shell.spot import Place, Spot
-from flownb.shell.words import plain_word, refused_assignment, refused_operand
+from flownb.templates.shell.spot import Place, Spot
+from flownb.templates.shell.words import plain_word, refused_assignment, refused_operand
 
 if TYPE_CHECKING:
     from tree_sitter import Node

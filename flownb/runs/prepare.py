@@ -15,9 +15,6 @@ from pydantic_core import to_jsonable_python
 
 from flownb.engine.names import Program
 from flownb.errors import FlowInputError, FlowStateError
-from flownb.fingerprints import definition_of, fingerprints
-from flownb.graph import build_graph
-from flownb.host import Prepared, utc_now
 from flownb.model import events as e
 from flownb.model.events import RunStatus
 from flownb.model.record import Record
@@ -25,8 +22,11 @@ from flownb.model.state import RunState
 from flownb.model.workflow import Workflow, bind_inputs
 from flownb.parse.notebook import parse_notebook
 from flownb.parse.workflow import parse_workflow
-from flownb.planning import plan_nodes
-from flownb.resuming import ResumePlan, plan_resume
+from flownb.plan.fingerprint import definition_of, fingerprints
+from flownb.plan.graph import build_graph
+from flownb.plan.plan import plan_nodes
+from flownb.plan.resume import ResumePlan, plan_resume
+from flownb.runs.session import Prepared, utc_now
 from flownb.runtimes.registry import Registry, load_registry
 from flownb.secrets import Redactor, find_secrets, with_values, without_values
 from flownb.store.decisions import withdraw
@@ -34,7 +34,7 @@ from flownb.store.files import DISK, Disk, read_file, write_private
 from flownb.store.journal import Journal, read_state
 from flownb.store.paths import RunPaths, check_run_id, create_run, new_run_id
 from flownb.store.snapshot import write_snapshot
-from flownb.veil import REDACTED
+from flownb.templates.veil import REDACTED
 
 STATE_FOLDER: Final = ".flownb"
 """The state folder's name, beside the document."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from jinja2 import nodes
 
-from flownb.syntax import Key, key_of, targets_of
+from flownb.templates.syntax import Key, key_of, targets_of
 
 REDACTED: Final = "•••"
 """What stands where a secret was."""

@@ -12,9 +12,9 @@ from pydantic_core import to_json
 
 from flownb.errors import Diagnostic, FlowError
 from flownb.parse.notebook import flow_cells
-from flownb.preparing import read_text
 from flownb.render.inert import visible, visible_json
 from flownb.render.problems import render_problems
+from flownb.runs.prepare import read_text
 
 
 def draw_problems(problems: Sequence[Diagnostic]) -> str:

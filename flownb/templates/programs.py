@@ -8,10 +8,10 @@ from typing import Any, Final
 from jinja2 import nodes
 from jinja2.environment import Template
 
-from flownb.limits import BUDGET
-from flownb.quotes import Target
-from flownb.sandbox import SandboxContext, sandbox
-from flownb.shell.value import Slot
+from flownb.templates.limits import BUDGET
+from flownb.templates.quotes import Target
+from flownb.templates.sandbox import SandboxContext, sandbox
+from flownb.templates.shell.value import Slot
 
 _PUT: Final = {Target.TEXT: "flownb text", Target.SHELL: "flownb shell", Target.JSON: "flownb json"}
 """Target → the filter through which a value is put in; no template can write a name with a space."""

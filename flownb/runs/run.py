@@ -12,7 +12,6 @@ from typing import Final
 from pydantic import JsonValue
 
 from flownb.errors import Failure, FlowRunError, FlowStateError, NoSuchNodeError
-from flownb.host import Session, utc_now
 from flownb.model.decision import Action, Decision, Via, user_name
 from flownb.model.events import RunStatus
 from flownb.model.nodes import CheckpointNode
@@ -21,6 +20,7 @@ from flownb.model.state import NodeState, NodeStatus, RunState
 from flownb.model.state_file import state_json
 from flownb.render.diagram import mermaid
 from flownb.render.log import render_log
+from flownb.runs.session import Session, utc_now
 from flownb.store import decisions
 from flownb.store.journal import load_state
 from flownb.store.paths import RunPaths

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from flownb.shell.refusal import BACKTICKS, UNSURE, Refusal
-from flownb.shell.words import Facts, Words
+from flownb.templates.shell.refusal import BACKTICKS, UNSURE, Refusal
+from flownb.templates.shell.words import Facts, Words
 
 if TYPE_CHECKING:
     from tree_sitter import Node

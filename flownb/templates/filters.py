@@ -25,7 +25,7 @@ from jinja2.runtime import Undefined
 from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import pass_environment
 
-from flownb.limits import BUDGET, MAX_ITEMS, LimitError, fill, operate
+from flownb.templates.limits import BUDGET, MAX_ITEMS, LimitError, fill, operate
 
 F = TypeVar("F", bound=Callable[..., Any])  # Any: Jinja's filters take and return whatever a template has.
 _LONG: Final = 1_000_000
@@ -168,7 +168,7 @@ def to_word(value: object) -> str:
 
 def _jmespath(value: object, expression: str) -> object:
     """Return what a JMESPath expression finds; null where it finds nothing."""
-    from flownb.search import search  # noqa: PLC0415 40 ms that few templates need
+    from flownb.templates.search import search  # noqa: PLC0415 40 ms that few templates need
 
     return search(expression, value)
 
@@ -252,7 +252,7 @@ def _fromjson(value: object) -> object:
 
 def _regex(value: object, pattern: str) -> str | None:
     """Return the first match: its first group where the pattern has groups, else all of it; null where nothing matches."""
-    from flownb.search import first_match  # noqa: PLC0415 40 ms that few templates need
+    from flownb.templates.search import first_match  # noqa: PLC0415 40 ms that few templates need
 
     return first_match(pattern, to_text(value))
 

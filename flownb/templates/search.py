@@ -12,7 +12,7 @@ import jmespath.functions
 import jmespath.visitor
 import regex
 
-from flownb.limits import BUDGET, MAX_ITEMS, LimitError
+from flownb.templates.limits import BUDGET, MAX_ITEMS, LimitError
 
 _LONGEST_PATTERN: Final = 10_000
 

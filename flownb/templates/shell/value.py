@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from flownb.filters import to_argument, to_word
-from flownb.limits import BUDGET
+from flownb.templates.filters import to_argument, to_word
+from flownb.templates.limits import BUDGET
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from flownb.shell.refusal import (
+from flownb.templates.shell.refusal import (
     AFTER_BACKSLASH,
     AFTER_DOLLAR,
     ARITHMETIC,
@@ -17,10 +17,10 @@ from flownb.shell.refusal import (
     UNSURE,
     Refusal,
 )
-from flownb.shell.roles import role_of
-from flownb.shell.spot import Notes, Place, Spot
-from flownb.shell.tree import ends_escaped, read_script
-from flownb.shell.words import read_facts
+from flownb.templates.shell.roles import role_of
+from flownb.templates.shell.spot import Notes, Place, Spot
+from flownb.templates.shell.tree import ends_escaped, read_script
+from flownb.templates.shell.words import read_facts
 
 if TYPE_CHECKING:
     from tree_sitter import Node

@@ -14,15 +14,15 @@ from jinja2.runtime import Undefined
 from jinja2.utils import missing
 
 from flownb.errors import ExpressionError, FlowError
-from flownb.filters import to_text
-from flownb.insertions import insertion_at, place_problem, problems
-from flownb.limits import BUDGET, DEFAULT_LIMITS, Budget, LimitError, Limits
-from flownb.programs import Compiled, insertions, rewrite
-from flownb.quotes import Target
-from flownb.sandbox import MissingError, present
-from flownb.shell.script import Misplaced, Script, make_script
-from flownb.syntax import ExpressionSyntaxError, Key, Name, check, names, nearest, normalized, parse, shallow
-from flownb.veil import veil
+from flownb.templates.filters import to_text
+from flownb.templates.insertions import insertion_at, place_problem, problems
+from flownb.templates.limits import BUDGET, DEFAULT_LIMITS, Budget, LimitError, Limits
+from flownb.templates.programs import Compiled, insertions, rewrite
+from flownb.templates.quotes import Target
+from flownb.templates.sandbox import MissingError, present
+from flownb.templates.shell.script import Misplaced, Script, make_script
+from flownb.templates.syntax import ExpressionSyntaxError, Key, Name, check, names, nearest, normalized, parse, shallow
+from flownb.templates.veil import veil
 
 __all__ = [
     "DEFAULT_LIMITS",

@@ -12,9 +12,9 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from flownb.graph import TOP, Graph, Unit, references
 from flownb.model.nodes import BodyKind, Container, FlowNode, Foreach, Leaf, Loop, Node
 from flownb.model.workflow import Workflow
+from flownb.plan.graph import TOP, Graph, Unit, references
 
 _NOT_MEANT: Final = {"id", "heading", "span", "spans", "uses", "policy", "repeat", "children", "default", "on_reject"}
 """Fields that say where a node stands or how it is run, not what it makes."""

@@ -7,11 +7,11 @@ from typing import Final
 
 from jinja2 import nodes
 
-from flownb.programs import insertions
-from flownb.quotes import JsonScanner, Target
-from flownb.shell.script import Misplaced, check_script
-from flownb.shell.value import Slot
-from flownb.syntax import ExpressionSyntaxError, fault
+from flownb.templates.programs import insertions
+from flownb.templates.quotes import JsonScanner, Target
+from flownb.templates.shell.script import Misplaced, check_script
+from flownb.templates.shell.value import Slot
+from flownb.templates.syntax import ExpressionSyntaxError, fault
 
 _MOST_WAYS: Final = 8
 """The most ways through the statements of a bash body that are looked at before it runs; each run looks at its own."""

@@ -11,17 +11,17 @@ from typing import Final
 from rich.console import Console
 
 from flownb.errors import FlowError
-from flownb.handle import Run, run_error
-from flownb.host import Hooks, default_decision
-from flownb.logsection import find_log
 from flownb.model.decision import Action, Decision, Request
 from flownb.model.events import RunStatus
-from flownb.preparing import STATE_FOLDER
-from flownb.printing import leave_closed_terminal, print_result, say, short_path, tell
-from flownb.progress import Progress, error_console
 from flownb.render.log import write_log
+from flownb.runs.prepare import STATE_FOLDER
+from flownb.runs.run import Run, run_error
+from flownb.runs.session import Hooks, default_decision
 from flownb.store.paths import RunPaths
-from flownb.terminal import TerminalAsker, can_answer
+from flownb.terminal.output import leave_closed_terminal, print_result, say, short_path, tell
+from flownb.terminal.progress import Progress, error_console
+from flownb.terminal.prompt import TerminalAsker, can_answer
+from flownb.text.logsection import find_log
 
 EXIT_CODES: Final[Mapping[RunStatus, int]] = {
     RunStatus.COMPLETED: 0,

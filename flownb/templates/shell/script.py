@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from flownb.shell.places import Places
-from flownb.shell.refusal import Refusal
-from flownb.shell.spot import Place
-from flownb.shell.value import Slot
+from flownb.templates.shell.places import Places
+from flownb.templates.shell.refusal import Refusal
+from flownb.templates.shell.spot import Place
+from flownb.templates.shell.value import Slot
 
 PREFIX: Final = "__flownb_"
 """How the names of the variables begin."""

@@ -1,0 +1,1 @@
+"""A run from its document to the handle that a person holds."""

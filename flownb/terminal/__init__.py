@@ -1,0 +1,1 @@
+"""A terminal: asks, shows how a run goes, and says what came of it."""

@@ -1,0 +1,1 @@
+"""What people wrote, and where: places, diagnostic codes, nearest words, the log section."""
