@@ -21,7 +21,7 @@ from flownb.model.state import RunState
 from flownb.model.workflow import Workflow
 from flownb.parse.notebook import flow_cells
 from flownb.parse.workflow import diagnose, parse_workflow
-from flownb.plan.fingerprint import fingerprints
+from flownb.plan.fingerprint import define
 from flownb.plan.graph import build_graph
 from flownb.plan.plan import plan_nodes
 from flownb.plan.resume import ResumePlan
@@ -103,7 +103,7 @@ def _problems_of_cells(notebook: str, part: str) -> list[Diagnostic]:
 def plan(workflow: Workflow) -> tuple[PlannedNode, ...]:
     """Return every node of a workflow with its wave and what it waits for, in the document's order."""
     graph = build_graph(workflow)
-    return plan_nodes(graph, fingerprints(graph, {}))
+    return plan_nodes(graph, define(graph))
 
 
 def run(

@@ -7,33 +7,29 @@ inputs of sub-flows. What python and bash make is looked at: it is tainted where
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-from flownb.engine.names import Frame, values_for
-from flownb.engine.results import HIDDEN
+from flownb.engine.namespace import Namespace
+from flownb.engine.outcome import HIDDEN
 from flownb.errors import ExpressionError
 from flownb.model.nodes import Use
 from flownb.templates.expressions import Key, Name, evaluate, expression_names
 from flownb.templates.sandbox import MissingError
 from flownb.templates.veil import REDACTED
 
-if TYPE_CHECKING:
-    from flownb.engine.engine import Engine
 
-
-def tainted(engine: Engine, frame: Frame, uses: Iterable[Use | Name]) -> frozenset[Key]:
+def tainted(names: Namespace, uses: Iterable[Use | Name]) -> frozenset[Key]:
     """Return name and attribute of what some uses read that is tainted at a place."""
-    if not engine.services.redactor:
+    if not names.context.services.redactor:
         return frozenset()
-    return frozenset((use.name, use.attribute) for use in uses if _is_tainted(engine, frame, use.name, use.attribute))
+    return frozenset((use.name, use.attribute) for use in uses if _is_tainted(names, use.name, use.attribute))
 
 
-def _is_tainted(engine: Engine, frame: Frame, name: str, attribute: str | None) -> bool:
-    program, services = frame.program, engine.services
-    if name in frame.names:
-        return name in frame.tainted
+def _is_tainted(names: Namespace, name: str, attribute: str | None) -> bool:
+    program, services = names.program, names.context.services
+    if name in names.names:
+        return name in names.tainted
     if name in program.graph.nodes:
-        return frame.key_of(name) in engine.tainted
+        return names.key_of(name) in names.context.ledger.tainted
     match name:
         case "secrets":
             return True
@@ -45,21 +41,21 @@ def _is_tainted(engine: Engine, frame: Frame, name: str, attribute: str | None) 
             return services.redactor.holds(program.variables.get(name))
 
 
-def worked_out(engine: Engine, frame: Frame, source: str, uses: Iterable[Use], key: str) -> object:
+def worked_out(names: Namespace, source: str, uses: Iterable[Use], key: str) -> object:
     """Return the value of an expression at a place; its error shows no value where one that it reads is tainted."""
     uses = list(uses)
     try:
-        return evaluate(source, values_for(engine, frame, uses, key))
+        return evaluate(source, names.values(uses, key))
     except ExpressionError as error:
-        if tainted(engine, frame, uses) and not isinstance(error.__cause__, MissingError):
+        if tainted(names, uses) and not isinstance(error.__cause__, MissingError):
             raise ExpressionError(HIDDEN) from None
         raise
 
 
-def shown(engine: Engine, frame: Frame, source: str, uses: Iterable[Use], key: str) -> object:
+def shown(names: Namespace, source: str, uses: Iterable[Use], key: str) -> object:
     """Return what a person is shown of an expression's value."""
-    value = worked_out(engine, frame, source, uses, key)
-    if tainted(engine, frame, expression_names(source)):
+    value = worked_out(names, source, uses, key)
+    if tainted(names, expression_names(source)):
         return REDACTED
-    redactor = engine.services.redactor
+    redactor = names.context.services.redactor
     return redactor.json(value) if redactor.holds(value) else value  # type: ignore[arg-type] # only JSON holds any

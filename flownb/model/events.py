@@ -65,6 +65,10 @@ class RunStarted(EventBase):
     """The text's sha256."""
     document: str | None = None
     """The document's path, relative to the folder that holds the state; None: a cell."""
+    reuses: str | None = None
+    """The id of the earlier run that it takes over from (`--reuse`); None: from none."""
+    versions: dict[str, str] = {}
+    """Python and each package that a body imports → version."""
 
 
 class RunResumed(EventBase):
@@ -80,9 +84,11 @@ class RunResumed(EventBase):
     definition: str
     """The text's sha256, as it is now."""
     forget: tuple[str, ...] = ()
-    """Keys of nodes that were done or skipped, and run again."""
-    hold: tuple[str, ...] = ()
-    """Those of `forget` whose answer holds where their question comes out the same."""
+    """Keys of nodes that were settled and are so no longer: each is used again where its fingerprint is the same."""
+    again: tuple[str, ...] = ()
+    """Those of them that run again whatever their fingerprint is."""
+    versions: dict[str, str] = {}
+    """Python and each package that a body imports → version, as they are now."""
 
 
 class PlannedNode(Frozen):
@@ -97,7 +103,7 @@ class PlannedNode(Frozen):
     waits_for: tuple[str, ...] = ()
     """Ids of what it waits for."""
     definition: str
-    """Its fingerprint."""
+    """The digest of what it is."""
     inside: str = ""
     """The id of the container whose body holds it; empty at the top."""
     reserved: bool = False
@@ -127,7 +133,11 @@ class NodeStarted(EventBase):
     attempt: int = 1
     """Which attempt, from 1."""
     definition: str = ""
-    """The fingerprint that a resume compares."""
+    """The digest of what the node is: one half of its fingerprint."""
+    reads: dict[str, str] = {}
+    """What it reads → the digest of the value: the other half (format.md, section 4.6)."""
+    count: int | None = None
+    """How many items a `foreach` has."""
     inside: str = ""
     """The key of what holds it, where its own key does not say so: a `parallel` and its children, say."""
 
@@ -166,6 +176,21 @@ class Taken(StrEnum):
     """From the run that it takes over from."""
 
 
+class Begun(Frozen):
+    """The beginning of a node that nobody needed to know of before its end."""
+
+    at: datetime
+    """When it was, in UTC."""
+    attempt: int = 1
+    """Which attempt, from 1."""
+    definition: str = ""
+    """As in `NodeStarted`."""
+    reads: dict[str, str] = {}
+    """As in `NodeStarted`."""
+    inside: str = ""
+    """As in `NodeStarted`."""
+
+
 class NodeCompleted(EventBase):
     """A node is done and has a value."""
 
@@ -184,8 +209,18 @@ class NodeCompleted(EventBase):
     """How many items or rounds there are."""
     parts: dict[str, str] = {}
     """Name → key, for `one` and `each`."""
+    begun: Begun | None = None
+    """Its beginning, where no event of its own says that."""
     taken: Taken | None = None
     """Where the value was taken from; None: it was made."""
+
+
+class NodeReused(EventBase):
+    """A node need not run again: its fingerprint is what it was. So is that of all in it."""
+
+    kind: Literal["node_reused"] = "node_reused"
+    keys: tuple[str, ...]
+    """Its key, and those of nodes in it that do not begin with it."""
 
 
 class NodeFailed(EventBase):
@@ -207,7 +242,9 @@ class NodeSkipped(EventBase):
     key: str
     """The node's key."""
     definition: str = ""
-    """The fingerprint that a resume compares."""
+    """The digest of what the node is."""
+    reads: dict[str, str] = {}
+    """What its conditions read → the digest of the value."""
     reason: str = ""
     """Why, as `when: …` or the nodes that were skipped before."""
 
@@ -238,16 +275,6 @@ class Decided(EventBase):
     """The answer."""
 
 
-class Withdrawn(EventBase):
-    """An answer no longer holds: what was asked came out different. It is asked again."""
-
-    kind: Literal["withdrawn"] = "withdrawn"
-    key: str
-    """The node's key."""
-    forget: tuple[str, ...] = ()
-    """Keys of nodes that relied on the answer, and run again."""
-
-
 class RunWaiting(EventBase):
     """The process leaves a run that waits for a person."""
 
@@ -273,12 +300,12 @@ Event = (
     | NodeStarted
     | AttemptFailed
     | NodeCompleted
+    | NodeReused
     | NodeFailed
     | NodeSkipped
     | NodeCancelled
     | Asked
     | Decided
-    | Withdrawn
     | RunWaiting
     | RunFinished
 )

@@ -115,6 +115,8 @@ class Leaf(NodeBase):
     """Those of its own text fields that are neither (a type, a choice)."""
     TELLS: ClassVar[bool] = False
     """Whether its value is nothing but what it reads, put together: where that is a secret, the value tells it."""
+    IS_PURE: ClassVar[bool] = False
+    """Whether it only works something out: nothing outside the run sees that it began, so its end alone is written."""
     DEFAULT_RETRY_ON: ClassVar[tuple[str, ...]] = ()
     """What `retry` covers where `on` is not said; `()`: every error but SyntaxError, NameError and ImportError."""
 
@@ -171,6 +173,7 @@ class TextNode(Leaf):
 
     TITLE: ClassVar[str] = "text"
     TELLS: ClassVar[bool] = True
+    IS_PURE: ClassVar[bool] = True
 
 
 class MarkdownNode(Leaf):
@@ -179,6 +182,7 @@ class MarkdownNode(Leaf):
     TITLE: ClassVar[str] = "markdown"
     TELLS: ClassVar[bool] = True
     ALIASES: ClassVar[tuple[str, ...]] = ("md",)
+    IS_PURE: ClassVar[bool] = True
 
 
 class JsonNode(Leaf):
@@ -186,6 +190,7 @@ class JsonNode(Leaf):
 
     TITLE: ClassVar[str] = "json"
     TELLS: ClassVar[bool] = True
+    IS_PURE: ClassVar[bool] = True
 
 
 class YamlNode(Leaf):
@@ -193,6 +198,7 @@ class YamlNode(Leaf):
 
     TITLE: ClassVar[str] = "yaml"
     TELLS: ClassVar[bool] = True
+    IS_PURE: ClassVar[bool] = True
 
 
 class ExpressionNode(Leaf):
@@ -200,6 +206,7 @@ class ExpressionNode(Leaf):
 
     TITLE: ClassVar[str] = "expr"
     TELLS: ClassVar[bool] = True
+    IS_PURE: ClassVar[bool] = True
     BODY: ClassVar[BodyKind] = BodyKind.EXPRESSION
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any, Final
 
 from pydantic import JsonValue
@@ -70,9 +71,11 @@ class NodeState:
     fallback: str | None = None
     """The node whose value stands for its own."""
     definition: str = ""
-    """Its fingerprint when it was begun."""
+    """The digest of what it was when it was begun: one half of its fingerprint."""
+    reads: Mapping[str, str] = field(default_factory=dict)
+    """What it read → the digest of the value: the other half."""
     count: int | None = None
-    """How many items or rounds it had; None: it has none."""
+    """How many items or rounds it has; None: it has none."""
     taken: e.Taken | None = None
     """Where its value was taken from; None: it was made."""
     began_s: float | None = None
@@ -94,10 +97,41 @@ class NodeState:
         """Return the seconds that it was under way, at a moment of the run's clock."""
         return self.spent_s + (clock_s - self.began_s if self.began_s is not None else 0.0)
 
+    @property
+    def fingerprint(self) -> str:
+        """What its value depends on, as one sha256; empty where it was never begun."""
+        return fingerprint_of(self.definition, self.reads) if self.definition else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Former:
+    """What became of a node before a resume that perhaps runs it again."""
+
+    node: NodeState
+    """Its state."""
+    question: Question | None = None
+    """What was asked."""
+    decision: Decision | None = None
+    """The answer."""
+    is_void: bool = False
+    """Whether it runs again whatever its fingerprint is."""
+    run_id: str | None = None
+    """The earlier run that it was in; None: this one."""
+
+
+def fingerprint_of(definition: str, reads: Mapping[str, str]) -> str:
+    """Return a fingerprint as one sha256, in hexadecimal."""
+    return sha256("\0".join([definition, *(f"{name}\0{reads[name]}" for name in sorted(reads))]).encode()).hexdigest()
+
 
 def node_id(key: str) -> str:
     """Return the id in a node's key: `summary` for `research[3]/summary`, `score` for `score[3]`."""
     return key.rpartition("/")[2].partition("[")[0].partition("{")[0]
+
+
+def is_below(key: str, root: str) -> bool:
+    """Return whether a key names an item, a round or a node in another one."""
+    return key.startswith(root) and key[len(root) : len(root) + 1] in ("[", "{", "/")
 
 
 @dataclass(slots=True)
@@ -139,8 +173,12 @@ class RunState:
     """What it returned."""
     failures: list[Failure] = field(default_factory=list)
     """Everything that made it fail, the first first."""
-    former: dict[str, JsonValue] = field(default_factory=dict)
-    """Key → what it made before a resume ran it again: with `once` it is asked about."""
+    former: dict[str, Former] = field(default_factory=dict)
+    """Key → what became of it before a resume that perhaps runs it again; with `once` it is asked about."""
+    reuses: str | None = None
+    """The earlier run that it takes over from."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Python and each package that a body imports → version."""
     clock: RunClock = field(default_factory=RunClock)
     """Counts the time in which something ran."""
 
@@ -221,15 +259,22 @@ def _run_started(state: RunState, event: e.RunStarted) -> None:
     state.run_id, state.workflow, state.started_at = event.run_id, event.workflow, event.at
     state.inputs, state.secrets, state.unkept = event.inputs, event.secrets, event.unkept
     state.definition, state.document = event.definition, event.document
+    state.reuses, state.versions = event.reuses, event.versions
 
 
 def _run_resumed(state: RunState, event: e.RunResumed) -> None:
     state.status, state.finished_at = RunStatus.RUNNING, None
-    state.inputs, state.unkept, state.definition = event.inputs, event.unkept, event.definition
+    state.inputs, state.definition, state.versions = event.inputs, event.definition, event.versions
+    state.unkept = event.unkept
     state.failures, state.outputs = [], {}
     for key in state.used_up:
         del state.questions[key], state.decisions[key]
-    _forget(state, event.forget, set(event.hold))
+    again = set(event.again)
+    for key in event.forget:
+        known = state.nodes.pop(key, None)
+        question, decision = state.questions.pop(key, None), state.decisions.pop(key, None)
+        if known is not None:
+            state.former[key] = Former(known, question, decision, key in again)
     for key, node in state.nodes.items():
         if not node.is_settled:
             fresh = node.status in (NodeStatus.FAILED, NodeStatus.CANCELLED)
@@ -242,17 +287,6 @@ def _run_resumed(state: RunState, event: e.RunResumed) -> None:
                 began_s=None,
                 spent_s=node.spent_until(state.clock.seconds),
             )
-
-
-def _forget(state: RunState, keys: Iterable[str], hold: Container[str]) -> None:
-    """Let nodes be as if they had never begun; but for `hold` their questions are asked anew."""
-    for key in keys:
-        known = state.nodes.pop(key, None)
-        if known is not None and known.attempts:
-            state.former[key] = known.output
-        if key not in hold:
-            state.questions.pop(key, None)
-            state.decisions.pop(key, None)
 
 
 def _planned(state: RunState, event: e.Planned) -> None:
@@ -270,6 +304,8 @@ def _node_started(state: RunState, event: e.NodeStarted) -> None:
         failed_attempts=event.attempt - 1,
         started_at=started,
         definition=event.definition,
+        reads=event.reads,
+        count=event.count,
         error=node.error if node else None,
         began_s=began_s,
         spent_s=node.spent_s if node else 0.0,
@@ -285,6 +321,9 @@ def _node_completed(state: RunState, event: e.NodeCompleted) -> None:
     output = event.output if event.gather is None else gathered(event, state.output_of)
     known, spent_s = _over(state, event.key)
     node = known or NodeState(started_at=event.at)
+    if event.begun is not None:
+        node = _begun(node, event.begun)
+        spent_s += (event.at - event.begun.at).total_seconds()
     state.nodes[event.key] = NodeState(  # Written out: `replace` costs three times as much, and this is the hot path.
         status=NodeStatus.COMPLETED,
         attempts=node.attempts,
@@ -296,10 +335,33 @@ def _node_completed(state: RunState, event: e.NodeCompleted) -> None:
         error=node.error if event.fallback else None,
         fallback=event.fallback,
         definition=node.definition,
+        reads=node.reads,
         count=event.count if event.gather in (e.Gather.ITEMS, e.Gather.LAST) else None,
         taken=event.taken,
         spent_s=spent_s,
     )
+
+
+def _begun(node: NodeState, begun: e.Begun) -> NodeState:
+    return NodeState(
+        attempts=begun.attempt,
+        failed_attempts=begun.attempt - 1,
+        started_at=node.started_at if node.attempts else begun.at,
+        definition=begun.definition,
+        reads=begun.reads,
+        error=node.error,
+    )
+
+
+def _node_reused(state: RunState, event: e.NodeReused) -> None:
+    for root in event.keys:
+        for key in [key for key in state.former if key == root or is_below(key, root)]:
+            former = state.former.pop(key)
+            state.nodes[key] = former.node
+            if former.question is not None:
+                state.questions[key] = former.question
+            if former.decision is not None:
+                state.decisions[key] = former.decision
 
 
 def _node_failed(state: RunState, event: e.NodeFailed) -> None:
@@ -317,7 +379,11 @@ def _node_failed(state: RunState, event: e.NodeFailed) -> None:
 
 def _node_skipped(state: RunState, event: e.NodeSkipped) -> None:
     state.nodes[event.key] = NodeState(
-        status=NodeStatus.SKIPPED, started_at=event.at, finished_at=event.at, definition=event.definition
+        status=NodeStatus.SKIPPED,
+        started_at=event.at,
+        finished_at=event.at,
+        definition=event.definition,
+        reads=event.reads,
     )
 
 
@@ -343,11 +409,6 @@ def _decided(state: RunState, event: e.Decided) -> None:
     state.clock.end(event.key)
 
 
-def _withdrawn(state: RunState, event: e.Withdrawn) -> None:
-    _forget(state, event.forget, state.questions)  # Whether their answers hold is seen when they are asked.
-    _forget(state, (event.key,), ())
-
-
 def _run_waiting(state: RunState, event: e.RunWaiting) -> None:  # noqa: ARG001 every one takes its event
     state.status = RunStatus.WAITING
     state.clock.stop()
@@ -367,12 +428,12 @@ _APPLY: Final[Mapping[type, Callable[[RunState, Any], None]]] = {
     e.NodeStarted: _node_started,
     e.AttemptFailed: _attempt_failed,
     e.NodeCompleted: _node_completed,
+    e.NodeReused: _node_reused,
     e.NodeFailed: _node_failed,
     e.NodeSkipped: _node_skipped,
     e.NodeCancelled: _node_cancelled,
     e.Asked: _asked,
     e.Decided: _decided,
-    e.Withdrawn: _withdrawn,
     e.RunWaiting: _run_waiting,
     e.RunFinished: _run_finished,
 }

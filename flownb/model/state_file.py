@@ -59,7 +59,7 @@ def _node_json(node: NodeState, wave: int, definition: str) -> dict[str, JsonVal
         "output": node.output,
         "error": node.error.as_json() if node.error else None,
         "fallback": node.fallback,
-        "definition_sha256": node.definition or definition,
+        "definition_sha256": node.fingerprint or definition,
     }
     if node.taken:
         record["taken"] = node.taken

@@ -101,7 +101,8 @@ def _begin(shell: Any, main: MainThread, prepared: Prepared, who: Surface) -> Li
     publisher, redact = shell.display_pub, prepared.redactor.json
 
     def total_of(key: str) -> int | None:
-        return session.engine.counts.get(key)
+        node = prepared.state.nodes.get(key)
+        return node.count if node else None
 
     def shown_as(value: object) -> list[Display]:
         return [hidden(display, redact) for display in formatted(shell, value)]

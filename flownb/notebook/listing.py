@@ -37,8 +37,11 @@ class RunList(list[RunSummary]):
 
 def resume_text(plan: ResumePlan, run_id: str) -> str:
     """Return what a resume will do, as Markdown."""
-    parts = (("reuse", plan.reuse), ("run again", plan.again), ("run for the first time", plan.first))
-    lines = [f"- **{word}**: {', '.join(code_span(key) for key in keys)}" for word, keys in parts if keys]
+    lines = [
+        f"- **{word}**: "
+        + ", ".join(f"{code_span(key)} ({inert(why)})" if why else code_span(key) for key, why in nodes)
+        for word, nodes in plan.kinds()
+    ]
     return "\n".join([f"Resuming run {code_span(run_id)}:", "", *lines])
 
 

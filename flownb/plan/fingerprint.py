@@ -1,4 +1,4 @@
-"""What a node's value depends on, as one number: it decides what a resume uses again."""
+"""What a node's value depends on (format.md, section 4.6): what the node is, and a digest of every value that it reads."""
 
 from __future__ import annotations
 
@@ -6,105 +6,36 @@ import io
 import json
 import re
 import tokenize
-from collections.abc import Callable, Mapping
-from hashlib import sha256
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import blake2b, sha256
 from typing import Final
 
 from pydantic import JsonValue
 
-from flownb.model.nodes import BodyKind, Container, FlowNode, Foreach, Leaf, Loop, Node
+from flownb.model.nodes import BodyKind, Container, FlowNode, Foreach, Leaf, Loop, Node, Use, walk
 from flownb.model.workflow import Workflow
-from flownb.plan.graph import TOP, Graph, Unit, references
+from flownb.plan.graph import Graph
 
 _NOT_MEANT: Final = {"id", "heading", "span", "spans", "uses", "policy", "repeat", "children", "default", "on_reject"}
 """Fields that say where a node stands or how it is run, not what it makes."""
+_DIGEST_BYTES: Final = 12
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
-Hide = Callable[[str], str]
-"""Takes the secrets out of a text."""
+def definition_of(text: str) -> str:
+    """Return a document's sha256, as state names it."""
+    return sha256(text.encode()).hexdigest()
 
 
-def fingerprints(graph: Graph, inputs: Mapping[str, JsonValue], hide: Hide = str) -> dict[str, str]:
-    """Return id → fingerprint for every node.
+def digest_of(value: object) -> str:
+    """Return a digest of data: equal data have the same one.
 
-    A fingerprint covers a node's kind, body and the properties that carry meaning, the inputs that it reads, and the
-    fingerprints of the nodes that it refers to; not its place, prose, comments, retry or timeout.
-
-    Args:
-        graph: The workflow's waits.
-        inputs: Input → value; they must be JSON.
-        hide: Takes the secrets out of a text: whoever has a hash could try which short one gives it.
+    Raises:
+        ValueError: It is no data, or it is nested too deeply.
+        TypeError: It is no data.
     """
-    done: dict[str, str] = {}
-    _body(graph, TOP, inputs, "", done, hide)
-    for unit in graph.reserved.values():
-        _unit(graph, unit, inputs, "", done, hide)
-    return done
-
-
-def _body(
-    graph: Graph, owner: str, inputs: Mapping[str, JsonValue], context: str, done: dict[str, str], hide: Hide
-) -> None:
-    body = graph.bodies[owner]
-    for index in body.order:
-        _unit(graph, body.units[index], inputs, context, done, hide)
-
-
-def _unit(
-    graph: Graph, unit: Unit, inputs: Mapping[str, JsonValue], context: str, done: dict[str, str], hide: Hide
-) -> None:
-    """Fingerprint one unit and all in it.
-
-    `context` is what the containers around it give it: their items and conditions, and what these refer to.
-    """
-    node = unit.node
-    referred = sorted({target for target, for_failure in references(graph, node) if not for_failure})
-    own: list[JsonValue] = [_definition(graph, node, hide), list(unit.whens), _inputs_read(node, inputs), context]
-    if isinstance(node, Container):
-        direct = {target for use in node.uses for target in graph.targets(use.name)}
-        inner = _digest([*own, *(done.get(target, "") for target in referred if target in direct)], hide)
-        _body(graph, node.id, inputs, inner, done, hide)
-        own += [done.get(child.node.id, "") for child in graph.bodies[node.id].units]
-    done[node.id] = _digest([*own, *(done.get(target, "") for target in referred)], hide)
-
-
-def _digest(parts: list[JsonValue], hide: Hide) -> str:
-    return sha256(hide(json.dumps(parts, sort_keys=True, default=str, separators=(",", ":"))).encode()).hexdigest()
-
-
-def _definition(graph: Graph, node: Node, hide: Hide) -> dict[str, JsonValue]:
-    record: dict[str, JsonValue] = node.model_dump(mode="json", exclude=_NOT_MEANT | {"body"})
-    record["kind"], record["when"] = node.TITLE, node.policy.when
-    match node.repeat:
-        case Foreach(items=items, as_name=name, collect=collect):
-            record["foreach"] = [items, name, collect]
-        case Loop(condition=condition, until=until):
-            record["loop"] = [condition, until]
-        case None:
-            pass
-    if isinstance(node, Leaf):
-        record["body"] = plain_python(node.body) if node.BODY is BodyKind.PYTHON else node.body
-    if isinstance(node, FlowNode) and node.id in graph.workflow.subflows:
-        record["flow"] = _whole_text(graph.workflow.subflows[node.id], hide)
-    return record
-
-
-def _whole_text(workflow: Workflow, hide: Hide) -> JsonValue:
-    """Return what stands for a workflow's text with those of its sub-flows, and theirs; they form no circle."""
-    return [
-        definition_of(hide(workflow.text)),
-        *(_whole_text(workflow.subflows[name], hide) for name in sorted(workflow.subflows)),
-    ]
-
-
-def _inputs_read(node: Node, inputs: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """Return the inputs that a node itself reads: all of them where it reads them as a whole."""
-    read: dict[str, JsonValue] = {}
-    for use in node.uses:
-        if use.name == "inputs":
-            read |= inputs if use.attribute is None else {use.attribute: inputs.get(use.attribute)}
-    return read
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return blake2b(text.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
 def value_digest(value: object, redact: Callable[[str], str]) -> str:
@@ -133,9 +64,88 @@ def _text_of(value: object) -> str:
         return f"({type(value).__qualname__}: {type(error).__name__})"
 
 
-def definition_of(text: str) -> str:
-    """Return a document's sha256, as state names it."""
-    return sha256(text.encode()).hexdigest()
+def define(graph: Graph, hide: Callable[[str], str] = str) -> dict[str, str]:
+    """Return id → the digest of what a node is: its kind, body and the properties that carry meaning.
+
+    Not its place, prose, comments, retry or timeout. That of a container covers all in it. A checkpoint is judged by what its
+    question comes to, whatever this says.
+
+    Args:
+        graph: The workflow's waits.
+        hide: Takes the secrets out of a text: whoever has a digest could try which short one gives it.
+    """
+    return {node.id: _digest(_definition(graph, node), hide) for node in graph.nodes.values()}
+
+
+def _digest(record: JsonValue, hide: Callable[[str], str]) -> str:
+    return sha256(hide(json.dumps(record, sort_keys=True, separators=(",", ":"))).encode()).hexdigest()
+
+
+def _definition(graph: Graph, node: Node) -> dict[str, JsonValue]:
+    record: dict[str, JsonValue] = node.model_dump(
+        mode="json", exclude=_NOT_MEANT | {"body"}, exclude_defaults=True
+    )
+    groups = graph.around.get(node.id, ())
+    record["kind"] = node.TITLE
+    record["when"] = [holder.policy.when for holder in (*groups, node) if holder.policy.when]
+    match node.repeat:
+        case Foreach(items=items, as_name=name, collect=collect):
+            record["foreach"] = [items, name, collect]
+        case Loop(condition=condition, until=until):
+            record["loop"] = [condition, until]
+        case None:
+            pass
+    if isinstance(node, Container):
+        record["in it"] = [[child.id, _definition(graph, child)] for child in node.children]
+    if isinstance(node, Leaf):
+        record["body"] = plain_python(node.body) if node.BODY is BodyKind.PYTHON else node.body
+    if isinstance(node, FlowNode) and node.id in graph.workflow.subflows:
+        record["flow"] = _whole_text(graph.workflow.subflows[node.id])
+    return record
+
+
+def _whole_text(workflow: Workflow) -> JsonValue:
+    """Return what stands for a workflow's text with those of its sub-flows, and theirs; they form no circle."""
+    return [definition_of(workflow.text), *(_whole_text(workflow.subflows[name]) for name in sorted(workflow.subflows))]
+
+
+def uses_of(graph: Graph, node: Node, *, is_one: bool = False) -> Iterator[Use]:
+    """Yield everything that a node, or anything in it, reads from outside itself, and what the groups around it read.
+
+    Args:
+        graph: Where it stands.
+        node: The node.
+        is_one: Whether one item or round is meant, which reads what its own `foreach` or loop gives.
+    """
+    inside = {inner.id for inner in walk((node,))} if isinstance(node, Container) else {node.id}
+    for group in graph.around.get(node.id, ()):
+        yield from group.uses
+    for use in _uses(node, frozenset(), is_one=is_one):
+        if use.name not in inside:
+            yield use
+
+
+def _uses(node: Node, local: frozenset[str], *, is_one: bool = False) -> Iterator[Use]:
+    """Yield every use in a node, but those of names that something in it gives."""
+    own = local
+    if isinstance(node.repeat, Foreach) and not is_one:
+        own = local | {node.repeat.as_name, "item", "index"}
+    elif isinstance(node.repeat, Loop) and not is_one:
+        own = local | {"round", "previous"}
+    for use in node.uses:
+        if use.name not in (local if use.field == "foreach" else own):
+            yield use
+    if isinstance(node, Container):
+        for child in node.children:
+            yield from _uses(child, own)
+
+
+def changed_input(reads: Mapping[str, str], now: Mapping[str, str]) -> str | None:
+    """Return the first thing that a node read from outside the workflow's nodes and that is another now; None: nothing.
+
+    What is not known now, as a notebook's variable that this kernel does not have, counts as the same.
+    """
+    return next((name for name, digest in reads.items() if now.get(name, digest) != digest), None)
 
 
 def plain_python(body: str) -> str:

@@ -14,7 +14,7 @@ from flownb.text.codes import Code
 from flownb.text.spans import Span
 
 
-def plan_nodes(graph: Graph, fingerprints: Mapping[str, str]) -> tuple[PlannedNode, ...]:
+def plan_nodes(graph: Graph, definitions: Mapping[str, str]) -> tuple[PlannedNode, ...]:
     """Return the plan that a run writes down: every node in the document's order."""
     planned = []
     units = {unit.node.id: unit for body in graph.bodies.values() for unit in body.units} | graph.reserved
@@ -29,7 +29,7 @@ def plan_nodes(graph: Graph, fingerprints: Mapping[str, str]) -> tuple[PlannedNo
                 type=node.TITLE,
                 wave=unit.wave,
                 waits_for=tuple(body.units[index].node.id for index in unit.waits),
-                definition=fingerprints.get(node.id, ""),
+                definition=definitions.get(node.id, ""),
                 inside=graph.home[node.id],
                 reserved=node.id in graph.reserved,
                 repeat=_repeat_word(node),

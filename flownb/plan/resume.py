@@ -2,44 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
 
 from flownb.errors import FlowStateError
-from flownb.model.nodes import FlowNode, Loop
-from flownb.model.state import RunState, node_id
-from flownb.plan.graph import TOP, Graph
-from flownb.plan.plan import spread
+from flownb.model.nodes import Container, FlowNode, Foreach, Node, walk
+from flownb.model.state import NodeState, NodeStatus, RunState, node_id
+from flownb.plan.fingerprint import changed_input, uses_of
+from flownb.plan.graph import TOP, Graph, Unit
+
+_LINES: Final = ("reuse", "run again", "may run again", "run for the first time")
 
 
 @dataclass(frozen=True, slots=True)
 class ResumePlan:
-    """What a resume will do, by the outermost nodes' ids, in the document's order."""
+    """What a resume will do, by the outermost nodes, in the document's order: id → why, or how much of it."""
 
-    reuse: tuple[str, ...] = ()
-    """Done, and used as it is."""
-    again: tuple[str, ...] = ()
+    reuse: Mapping[str, str] = field(default_factory=dict)
+    """Done, and used as it is; of what is done in part, how many items."""
+    again: Mapping[str, str] = field(default_factory=dict)
     """Begun or done before, and run again."""
-    first: tuple[str, ...] = ()
+    maybe: Mapping[str, str] = field(default_factory=dict)
+    """Done before, and run again if what it reads comes out different."""
+    first: Mapping[str, str] = field(default_factory=dict)
     """Never begun."""
     forget: tuple[str, ...] = ()
-    """Keys of all nodes, items and rounds that were settled and no longer count."""
-    hold: tuple[str, ...] = ()
-    """Those of `forget` whose answer holds where their question comes out the same."""
+    """Keys of all nodes, items and rounds that were settled and are so no longer."""
+    void: tuple[str, ...] = ()
+    """Those of them that run again whatever their fingerprint is."""
 
     def __str__(self) -> str:
-        """Return the plan in three lines at most."""
-        parts = (("reuse", self.reuse), ("run again", self.again), ("run for the first time", self.first))
-        return "\n".join(f"{word}: {', '.join(ids)}" for word, ids in parts if ids)
+        """Return the plan, one line a kind."""
+        return "\n".join(
+            f"{word}: " + ", ".join(f"{name} ({why})" if why else name for name, why in nodes)
+            for word, nodes in self.kinds()
+        )
+
+    def kinds(self) -> list[tuple[str, list[tuple[str, str]]]]:
+        """Return the lines that there is something to say in: what is done, and each node with why."""
+        kinds = zip(_LINES, (self.reuse, self.again, self.maybe, self.first), strict=True)
+        return [(word, list(nodes.items())) for word, nodes in kinds if nodes]
 
 
-def plan_resume(graph: Graph, fingerprints: Mapping[str, str], state: RunState, start: str | None) -> ResumePlan:
-    """Work out what a resume will do (format.md, section 4.6).
+def plan_resume(
+    graph: Graph, definitions: Mapping[str, str], state: RunState, now: Mapping[str, str], start: str | None
+) -> ResumePlan:
+    """Work out what a resume will do (format.md, section 4.6), as far as that can be known before anything runs.
 
     Args:
         graph: The workflow as it is now.
-        fingerprints: Id → fingerprint, as it is now.
+        definitions: Id → the digest of what a node is, as it is now.
         state: What the run's journal says.
+        now: What nodes read from outside the workflow's nodes, as `inputs.topic` → the digest of its value now.
         start: The node from which on everything runs again; None: only what changed.
 
     Raises:
@@ -47,60 +62,160 @@ def plan_resume(graph: Graph, fingerprints: Mapping[str, str], state: RunState, 
     """
     if start is not None and start not in graph.positions:
         raise FlowStateError(f"there is no node `{start}` to start from", f"the nodes are: {', '.join(graph.nodes)}")
-    seeds = {node for node in graph.nodes if start is not None and graph.positions[node] >= graph.positions[start]}
-    spreading = spread(graph, seeds | _stood_in_for(graph, fingerprints, state, seeds) | _let_pass(graph, state))
-    forget = tuple(key for key in state.nodes if _is_void(graph, fingerprints, state, key, spreading))
-    gone = set(forget)
-    reuse, again, first = [], [], []
-    for unit in graph.bodies[TOP].units:
-        key = unit.node.id
-        node = state.nodes.get(key)
-        if node is None:
-            first.append(key)
-        elif key not in gone and node.is_settled and node.reusable:
-            reuse.append(key)
-        else:
-            again.append(key)
-    questions = state.questions
-    hold = tuple(key for key in forget if start is None and key in questions and questions[key].evidence)
-    return ResumePlan(tuple(reuse), tuple(again), tuple(first), forget, hold)
+    judge = _Judge(graph, definitions, state, now, _from(graph, start))
+    for index in graph.bodies[TOP].order:
+        judge.visit(graph.bodies[TOP].units[index])
+    return judge.plan()
 
 
-def _stood_in_for(graph: Graph, fingerprints: Mapping[str, str], state: RunState, seeds: set[str]) -> set[str]:
-    """Return the nodes whose value is that of a fallback that is run again or was changed."""
-    changed = seeds | {
-        node_id(key)
-        for key, node in state.nodes.items()
-        if node.definition and node_id(key) in graph.reserved and node.definition != fingerprints[node_id(key)]
-    }
-    return {node_id(key) for key, node in state.nodes.items() if node.fallback in changed} & graph.nodes.keys()
+def _from(graph: Graph, start: str | None) -> set[str]:
+    """Return a node, all below it in the document, all that depends on these, and all that is in them."""
+    if start is None:
+        return set()
+    users: dict[str, list[str]] = {}
+    for body in graph.bodies.values():
+        for unit in body.units:
+            for target in unit.refers:
+                users.setdefault(target, []).append(unit.node.id)
+            if unit.node.policy.fallback:
+                users.setdefault(unit.node.policy.fallback, []).append(unit.node.id)
+    found: set[str] = set()
+    stack = [node for node in graph.nodes if graph.positions[node] >= graph.positions[start]]
+    while stack:
+        name = stack.pop()
+        if name not in found:
+            found.add(name)
+            stack += users.get(name, [])
+            stack += [inner.id for inner in walk((graph.nodes[name],)) if inner.id in graph.nodes]
+    return found
 
 
-def _let_pass(graph: Graph, state: RunState) -> set[str]:
-    """Return the nodes that failed while they said `continue_on_error`, and say it no longer."""
-    names = {node_id(key) for key, node in state.nodes.items() if node.continued and node.is_settled}
-    return {name for name in names & graph.nodes.keys() if not graph.nodes[name].policy.continue_on_error}
+@dataclass(slots=True)
+class _Judge:
+    """Goes through the outermost nodes, each after those that it waits for."""
+
+    graph: Graph
+    definitions: Mapping[str, str]
+    state: RunState
+    now: Mapping[str, str]
+    void: set[str]
+    again: dict[str, str] = field(default_factory=dict)
+    maybe: dict[str, str] = field(default_factory=dict)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def visit(self, unit: Unit) -> None:
+        """Judge one node."""
+        node, known = unit.node, self.state.nodes.get(unit.node.id)
+        if known is None:
+            self.first[node.id] = ""
+        elif why := self._why_again(node, known):
+            self.again[node.id] = why
+        elif why := self._why_maybe(node):
+            self.maybe[node.id] = why
+
+    def _why_again(self, node: Node, known: NodeState) -> str:
+        """Return why a node is sure to be run again; empty: it is not."""
+        if node.id in self.void:
+            return "from here on"
+        within = next((inner.id for inner in walk((node,)) if inner.id in self.void), None)
+        if within is not None:
+            self.void.update(
+                holder.id for holder in walk((node,)) if self.void & {inner.id for inner in walk((holder,))}
+            )
+            return f"{within} in it runs again"
+        if known.definition and known.definition != self.definitions.get(node.id):
+            return "changed" if isinstance(node, Container) else "body changed"
+        changed = changed_input(known.reads, self.now)
+        if changed is not None:
+            return f"{changed} changed"
+        if not known.is_settled:
+            return _UNFINISHED.get(known.status, "was not finished")
+        if known.status is NodeStatus.COMPLETED and not known.reusable:
+            return "its value is not kept"
+        if known.continued and not node.policy.continue_on_error:
+            return "it failed"
+        why = self._why_fallback(known)
+        if why:
+            self.void.add(node.id)  # Its fingerprint says nothing of its fallback.
+        return why
+
+    def _why_fallback(self, known: NodeState) -> str:
+        """Return why the fallback that stood in for a node is run again; empty: it is not."""
+        name = known.fallback
+        if name is None:
+            return ""
+        before = next((node for key, node in self.state.nodes.items() if node_id(key) == name), None)
+        if name in self.void or before is None or name not in self.definitions:
+            return f"its fallback {name} runs again"
+        return f"its fallback {name} changed" if before.definition != self.definitions[name] else ""
+
+    def _why_maybe(self, node: Node) -> str:
+        """Return why a node may be run again; empty: it may not."""
+        for use in uses_of(self.graph, node):
+            for target in self.graph.targets(use.name):
+                holder = self.graph.unit_above(target, TOP)
+                if holder in self.again or holder in self.maybe or holder in self.first:
+                    return f"{'needs' if use.field == 'needs' else 'reads'} {holder}"
+        return ""
+
+    def plan(self) -> ResumePlan:
+        """Return the plan."""
+        reuse: dict[str, str] = {}
+        again: dict[str, str] = {}
+        order = [unit.node for unit in self.graph.bodies[TOP].units]
+        for node in order:
+            if node.id in self.again:
+                done = self._items_done(node) if self._is_kept(node.id) else ""
+                (reuse if done else again)[node.id] = done or self.again[node.id]
+            elif node.id not in self.maybe and node.id not in self.first:
+                reuse[node.id] = ""
+        forget = tuple(self._forgotten())
+        void = tuple(key for key in forget if self._is_void(key))
+        by_place = {name: self.maybe.get(name, "") for name in (node.id for node in order) if name in self.maybe}
+        first = {node.id: "" for node in order if node.id in self.first}
+        return ResumePlan(reuse, again, by_place, first, forget, void)
+
+    def _items_done(self, node: Node) -> str:
+        """Return how many items of a `foreach` are done; empty where none is, or it is no `foreach`."""
+        if not isinstance(node.repeat, Foreach):
+            return ""
+        items = [known for key, known in self.state.nodes.items() if key.startswith(f"{node.id}[") and "/" not in key]
+        done = sum(item.is_settled and item.reusable for item in items)
+        total = self.state.nodes[node.id].count
+        return f"{done} of {len(items) if total is None else total} items" if done else ""
+
+    def _is_kept(self, name: str) -> bool:
+        """Return whether what is in a node that was not finished stays as it is: nothing that it depends on changed."""
+        node, known = self.graph.nodes[name], self.state.nodes[name]
+        return (
+            not known.is_settled
+            and name not in self.void
+            and known.definition == self.definitions.get(name)
+            and changed_input(known.reads, self.now) is None
+            and not self._why_maybe(node)
+        )
+
+    def _forgotten(self) -> Iterable[str]:
+        """Yield the keys that are settled and are so no longer: each is looked at again when its turn comes."""
+        loose = {name for name in (*self.again, *self.maybe) if name in self.first or not self._is_kept(name)}
+        holders = {name: self.graph.unit_above(name, TOP) for name in self.graph.nodes if name in self.graph.home}
+        for key, known in self.state.nodes.items():
+            outermost = node_id(key.split("/")[0])
+            if outermost not in self.graph.nodes or node_id(key.split("/")[0]) in self.graph.reserved:
+                is_loose = outermost not in self.graph.nodes or self._is_reserved_loose(outermost, known)
+            else:
+                is_loose = (holders.get(outermost) or outermost) in loose
+            if is_loose or node_id(key) in self.void or (known.status is NodeStatus.COMPLETED and not known.reusable):
+                yield key
+
+    def _is_void(self, key: str) -> bool:
+        """Return whether a node runs again whatever its fingerprint is: by itself, or with the `flow` node around it."""
+        *around, own = map(node_id, key.split("/"))
+        flows = (name for name in around if isinstance(self.graph.nodes.get(name), FlowNode))
+        return own in self.void or not self.void.isdisjoint(flows)
+
+    def _is_reserved_loose(self, name: str, known: NodeState) -> bool:
+        return name in self.void or known.definition != self.definitions.get(name)
 
 
-def _is_void(
-    graph: Graph, fingerprints: Mapping[str, str], state: RunState, key: str, spread: Mapping[str, bool]
-) -> bool:
-    """Return whether what is known of a key no longer counts."""
-    walked = ""
-    for part in key.split("/"):
-        walked = f"{walked}/{part}" if walked else part
-        name = node_id(part)
-        if name not in graph.nodes or spread.get(name, False) or (walked == key and name in spread):
-            return True
-        if isinstance(graph.nodes[name], FlowNode):
-            break  # The sub-flow's text is part of its caller's fingerprint.
-        if walked != key and isinstance(graph.nodes[name].repeat, Loop) and _is_changed(fingerprints, state, walked):
-            return True  # Rounds follow from each other, by `previous`.
-    return _is_changed(fingerprints, state, walked)
-
-
-def _is_changed(fingerprints: Mapping[str, str], state: RunState, key: str) -> bool:
-    """Return whether a node has another fingerprint than when it was begun."""
-    known = state.nodes.get(key)
-    before = known.definition if known else ""
-    return bool(before) and before != fingerprints.get(node_id(key), "")
+_UNFINISHED: Final = {NodeStatus.FAILED: "it failed", NodeStatus.CANCELLED: "it was stopped"}

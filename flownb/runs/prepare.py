@@ -13,7 +13,7 @@ from typing import Final
 from pydantic import JsonValue, SecretStr
 from pydantic_core import to_jsonable_python
 
-from flownb.engine.names import Program
+from flownb.engine.namespace import Program
 from flownb.errors import FlowInputError, FlowStateError
 from flownb.model import events as e
 from flownb.model.events import RunStatus
@@ -22,7 +22,7 @@ from flownb.model.state import RunState
 from flownb.model.workflow import Workflow, bind_inputs
 from flownb.parse.notebook import parse_notebook
 from flownb.parse.workflow import parse_workflow
-from flownb.plan.fingerprint import definition_of, fingerprints
+from flownb.plan.fingerprint import define, definition_of
 from flownb.plan.graph import build_graph
 from flownb.plan.plan import plan_nodes
 from flownb.plan.resume import ResumePlan, plan_resume
@@ -222,8 +222,8 @@ def prepare_resume(
         _check_whole(known, state.unkept, inputs)
         bound = _bound(workflow, known | dict(inputs))
         program = _program(workflow, bound, around, redactor)
-        plan = plan_resume(program.graph, program.fingerprints, state, start)
-        withdraw(paths, (*(set(plan.forget) - set(plan.hold)), *state.used_up))
+        plan = plan_resume(program.graph, program.definitions, state, _now(program), start)
+        withdraw(paths, (*plan.void, *state.used_up))
         _write_source(paths, workflow, secrets)
         resumed = e.RunResumed(
             at=utc_now(),
@@ -231,7 +231,7 @@ def prepare_resume(
             unkept=tuple(sorted(program.tainted)),
             definition=definition_of(redactor.text(workflow.text)),
             forget=plan.forget,
-            hold=plan.hold,
+            again=plan.void,
         )
         _begin(journal, state, resumed, program)
         write_snapshot(paths, state, redactor=redactor)
@@ -315,7 +315,7 @@ def _as_json(bound: Mapping[str, object]) -> dict[str, JsonValue]:
 
 
 def _begin(journal: Journal, state: RunState, first: e.RunStarted | e.RunResumed, program: Program) -> None:
-    planned = e.Planned(at=first.at, nodes=plan_nodes(program.graph, program.fingerprints))
+    planned = e.Planned(at=first.at, nodes=plan_nodes(program.graph, program.definitions))
     for event in journal.append([first, planned]):
         state.apply(event)
 
@@ -325,9 +325,14 @@ def _program(workflow: Workflow, bound: Mapping[str, object], around: Around, re
     folder = around.folder or (workflow.path.parent if workflow.path else Path.cwd())
     values = _as_json(bound)
     tainted = frozenset(name for name, value in values.items() if redactor.holds(value))
-    # Not of secrets: who has the file could try which short one gives this hash.
-    prints = fingerprints(graph, values, redactor.text)
-    return Program(workflow, graph, Record(bound), prints, folder, around.variables, tainted)
+    # Not of secrets: who has the file could try which short one gives this digest.
+    definitions = define(graph, redactor.text)
+    return Program(workflow, graph, Record(bound), definitions, folder, around.variables, tainted)
+
+
+def _now(program: Program) -> dict[str, str]:
+    """Return what nodes read from outside the workflow's nodes → the digest of its value now."""
+    return dict(program.input_digests())
 
 
 def _secrets(workflow: Workflow, around: Around) -> dict[str, str]:

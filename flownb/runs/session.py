@@ -18,8 +18,9 @@ from typing import ParamSpec, TypeVar
 
 from pydantic import JsonValue
 
-from flownb.engine.engine import Engine, Services
-from flownb.engine.names import Program
+from flownb.engine.context import Services
+from flownb.engine.engine import Engine
+from flownb.engine.namespace import Program
 from flownb.errors import FlowError, FlowInputError, FlowStateError
 from flownb.executors.base import Interrupts
 from flownb.executors.local import MainExecutor
@@ -185,7 +186,7 @@ class Session:
 
     def value_of(self, key: str) -> object:
         """Return a node's value, as it was made."""
-        return self.engine.value_of(key)
+        return self.engine.ledger.value_of(key)
 
     @property
     def printed(self) -> str:
@@ -234,7 +235,7 @@ class Session:
         """End the run where a callback of its loop raised: whatever waits for that would wait for ever."""
         error = context.get("exception")
         if "handle" in context and isinstance(error, BaseException):
-            self.engine.break_off(error)
+            self.engine.ledger.break_off(error)
         else:
             loop.default_exception_handler(context)
 

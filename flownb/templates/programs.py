@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 from jinja2 import nodes
@@ -12,6 +13,7 @@ from flownb.templates.limits import BUDGET
 from flownb.templates.quotes import Target
 from flownb.templates.sandbox import SandboxContext, sandbox
 from flownb.templates.shell.value import Slot
+from flownb.templates.tree import chunks_of, is_flat
 
 _PUT: Final = {Target.TEXT: "flownb text", Target.SHELL: "flownb shell", Target.JSON: "flownb json"}
 """Target → the filter through which a value is put in; no template can write a name with a space."""
@@ -20,7 +22,10 @@ _ABSENT: Final = {"flownb json": "null"}
 
 
 class Compiled:
-    """A template made ready to run. Thread-safe."""
+    """A template made ready to run. Thread-safe.
+
+    What only puts values in is worked out by walking its tree: compiling it takes longer than running it ten times.
+    """
 
     __slots__ = ("_root", "lone")
 
@@ -31,9 +36,7 @@ class Compiled:
             tree: The tree, rewritten by `Rewriter`.
             lone: Whether it is one expression whose value keeps its type.
         """
-        environment = sandbox()
-        code = environment.compile(tree)
-        self._root = Template.from_code(environment, code, {}).root_render_func
+        self._root = partial(chunks_of, tree) if is_flat(tree) else _code_of(tree)
         self.lone = lone
 
     def run(self, values: Mapping[str, object]) -> object:
@@ -66,6 +69,11 @@ class Compiled:
     def _chunks(self, values: Mapping[str, object]) -> Iterator[Any]:  # Any: what a lone expression comes to.
         context = SandboxContext(sandbox(), values, None, {})  # type: ignore[arg-type]  # Jinja only reads it as a mapping.
         return self._root(context)
+
+
+def _code_of(tree: nodes.Template) -> Callable[[SandboxContext], Iterator[Any]]:  # Any: as `_chunks`.
+    environment = sandbox()
+    return Template.from_code(environment, environment.compile(tree), {}).root_render_func
 
 
 def rewrite(tree: nodes.Template, target: Target, *, lone: bool) -> nodes.Template:

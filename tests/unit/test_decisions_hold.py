@@ -55,8 +55,8 @@ def test_an_edit_above_that_leaves_the_question_as_it_is_does_not_ask_again(aski
     [
         (("1", "Publish {{ a }}?"), ("2", "Publish {{ a }}?"), "the question changed"),
         (("1", "Publish?"), ("1", "Publish now?"), "the question changed"),
-        (("1", "Publish?", "show: a"), ("2", "Publish?", "show: a"), "what is shown changed"),
-        (("1", "Publish?"), ("1", "Publish?", "show: a"), "what is shown changed"),
+        (("1", "Publish?", "show: a"), ("2", "Publish?", "show: a"), "what `a` shows changed"),
+        (("1", "Publish?"), ("1", "Publish?", "show: a"), "what `a` shows changed"),
         (("1", "Publish?", "input: text"), ("1", "Publish?", "input: int"), "what can be answered changed"),
     ],
 )
@@ -84,7 +84,7 @@ def test_a_value_that_is_made_again_and_came_out_different_is_asked_about_again(
     below = node("b", marking(asking.folder / "b", "ask.by"))
     asking.go(made_anew + ask + below + FAILS)
     made = asking.go(made_anew + ask + below + node("end"))
-    assert (made.status, asking.asked) == ("completed", [("ask", "what is shown changed")])
+    assert (made.status, asking.asked) == ("completed", [("ask", "what `a` shows changed")])
     assert (asking.folder / "b").read_text() == "xx"  # It relied on the answer.
     assert flownb.show(made.id, state_dir=asking.folder / ".flownb").state == made.state
 

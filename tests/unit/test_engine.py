@@ -13,13 +13,13 @@ import pytest
 import flownb
 from flownb import Run
 from flownb.api import serve, start
-from flownb.engine.attempts import plain_wait
+from flownb.engine.attempts import next_wait
 from flownb.executors.interrupt import MainInterrupts
 from flownb.executors.local import MainQueue
 from flownb.model import events as e
 from flownb.model.decision import Decision, Request
 from flownb.model.events import Event
-from flownb.model.policy import Retry
+from flownb.model.policy import Jitter, Retry
 from flownb.runs.prepare import Around
 from flownb.runs.session import Hooks, Session
 from flownb.store.files import Disk
@@ -117,7 +117,8 @@ def test_retry_after_is_obeyed_up_to_the_cap(tmp_path: Path) -> None:
 
 
 def test_the_waits_are_those_of_the_format_where_nothing_is_said() -> None:
-    assert [plain_wait(Retry(max=9), failed) for failed in range(8)] == [1, 2, 4, 8, 16, 32, 32, 32]
+    policy = Retry(max=9, jitter=Jitter.NONE)
+    assert [next_wait(policy, failed, lambda _low, high: high) for failed in range(8)] == [1, 2, 4, 8, 16, 32, 32, 32]
     assert (Retry().jitter, Retry().max) == ("full", 0)
 
 

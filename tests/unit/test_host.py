@@ -238,7 +238,9 @@ def test_what_decide_raises_ends_the_run_and_is_raised(state_dir: Path, error: B
 def test_what_a_callback_of_the_loop_raises_ends_the_run_with_one_error(state_dir: Path) -> None:
     with begun(ASKS, state_dir, Hooks(ask=lambda _: None)) as session:
         until(lambda: waits(session))
-        session.engine.loop.call_soon_threadsafe(lambda: 1 // 0)
+        loop = session.engine._loop
+        assert loop is not None
+        loop.call_soon_threadsafe(lambda: 1 // 0)
         assert session.wait(20)
         assert isinstance(session.error, FlowStateError)
         assert "broke off: ZeroDivisionError" in session.error.message

@@ -47,7 +47,7 @@ def flow(tmp_path: Path) -> Flow:
     [
         ("foreach: [1, 2]", "j j after"),
         ("type: parallel", "j after"),
-        ("until: round == 1", "i j i j after"),
+        ("until: round == 1", "j j after"),
     ],
 )
 def test_from_a_node_in_a_container_runs_that_node(flow: Flow, head: str, again: str) -> None:

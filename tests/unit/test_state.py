@@ -17,6 +17,7 @@ from flownb.model.state import (
     NodeStatus,
     RunState,
     decision_json,
+    fingerprint_of,
     node_id,
     stamp,
 )
@@ -297,7 +298,7 @@ def test_the_state_file_holds_what_interfaces_md_names() -> None:
         "output": None,
         "error": error,
         "fallback": None,
-        "definition_sha256": "f1",
+        "definition_sha256": fingerprint_of("f1", {}),
     }
     item, never = nodes["each[0]"], nodes["last"]
     assert isinstance(item, dict)

@@ -314,7 +314,7 @@ def test_an_input_that_holds_dots_of_its_own_is_resumable() -> None:
     again = flownb.resume(
         run.id,
         inputs={"n": 1},
-        listen=lambda event: began.append(event.key) if event.kind == "node_started" else None,
+        listen=lambda event: began.append(event.key) if event.kind in ("node_started", "node_completed") else None,
     )
     assert (again.status, again["topic"], again["text"], began) == ("completed", "•••", "••• and more", ["stop"])
 

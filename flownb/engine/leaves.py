@@ -1,0 +1,56 @@
+"""Gives one node to its runtime."""
+
+from __future__ import annotations
+
+from flownb.engine.namespace import Namespace, body_uses, uses_in
+from flownb.engine.outcome import NodeResult
+from flownb.engine.taint import tainted, worked_out
+from flownb.engine.values import own_copy, to_stored
+from flownb.model.nodes import BodyKind, Foreach, Leaf, NodeBase
+from flownb.model.policy import ExecutorName
+from flownb.plan.graph import TOP
+from flownb.runtimes.base import Scope
+
+
+async def run_leaf(node: Leaf, key: str, names: Namespace) -> NodeResult:
+    """Return what a node's runtime makes of it; of an item what `collect` says."""
+    services = names.context.services
+    hidden = tainted(names, body_uses(node))
+    scope = Scope(
+        key=key,
+        values=_own_values(node, key, names),
+        folder=names.program.folder,
+        caller=services.callers[node.policy.executor or ExecutorName.MAIN],
+        printed=lambda printed: services.printed(key, printed),
+        redactor=services.redactor,
+        environment=services.environment,
+        secrets=frozenset(services.secrets),
+        tainted=hidden,
+        held=services.held,
+    )
+    value = await services.runtime(node.TITLE).run(node, scope)
+    is_tainted = bool(hidden) and node.TELLS
+    if isinstance(node.repeat, Foreach) and node.repeat.collect:
+        is_tainted = to_stored(value, services.redactor, is_tainted=is_tainted).is_tainted
+        inside = names.inside({node.id: value}, tainted=(node.id,) if is_tainted else ())
+        return collected(node, node.repeat.collect, key, inside)
+    return NodeResult(value, is_tainted=is_tainted)
+
+
+def collected(node: NodeBase, source: str, key: str, names: Namespace) -> NodeResult:
+    """Return what an item's `collect` gives."""
+    uses = uses_in(node, "collect")
+    value = worked_out(names, source, uses, key)
+    return NodeResult(value, is_tainted=bool(tainted(names, uses)))
+
+
+def _own_values(node: Leaf, key: str, names: Namespace) -> dict[str, object]:
+    """Return name → value; a python body gets copies of data, so that it cannot change what others read.
+
+    The items of a `foreach` share what they read from outside: a copy for each would cost too much.
+    """
+    values = names.body_values(node, key)
+    if node.BODY is not BodyKind.PYTHON:
+        return values
+    is_alone = node.repeat is None and names.scope == TOP
+    return {name: own_copy(value) if is_alone or name in names.names else value for name, value in values.items()}

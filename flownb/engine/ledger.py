@@ -1,0 +1,254 @@
+"""What happened in a run, and what it made: every event goes through here to the journal, the state and who watches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from flownb.engine.outcome import NodeResult
+from flownb.engine.values import to_stored
+from flownb.model import events as e
+from flownb.model.events import Event, gathered
+from flownb.model.state import NodeState, NodeStatus, RunState
+from flownb.plan.fingerprint import digest_of
+from flownb.secrets import Redactor
+from flownb.store.storable import without_secrets
+
+
+class Journal(Protocol):
+    """Keeps events for good."""
+
+    def append(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Write and sync events, all with one sync; raises FlowStateError where that fails."""
+        ...
+
+
+class Ledger:
+    """The record of one run. It belongs to the run's loop."""
+
+    def __init__(
+        self,
+        state: RunState,
+        journal: Journal,
+        redactor: Redactor,
+        clock: Callable[[], datetime],
+        watch: Callable[[Event, RunState], None],
+        on_broken: Callable[[], None],
+    ) -> None:
+        """Open it.
+
+        Args:
+            state: What happened up to now; changed in place as things happen.
+            journal: Keeps it.
+            redactor: Takes secrets out of what is written.
+            clock: The time, in UTC.
+            watch: Told of every event after it is written. Must not raise.
+            on_broken: Called when the run breaks off.
+        """
+        self.state = state
+        """What happened, as far as this process knows; the part that is not written yet is seen by nobody else."""
+        self.values: dict[str, object] = {}
+        """Key → value, where it is not just the node's output."""
+        self.strands = 0
+        """Tasks under way: units in a row, and the workers of a `foreach`."""
+        self.activity = 0
+        """Grows with everything that happens."""
+        self.tainted: set[str] = set()
+        """Keys whose value holds something of a secret, whatever it looks like."""
+        self.broken: BaseException | None = None
+        """What broke the run off, as a journal that cannot be written; None: nothing."""
+        self.is_leaving = False
+        """Whether the run is being put aside, so that what is under way is not marked as cancelled."""
+        self._journal, self._redactor, self.now, self._watch = journal, redactor, clock, watch
+        self._on_broken = on_broken
+        self._pending: list[Event] = []
+        self._waiters: list[asyncio.Future[None]] = []
+        self._is_flushing = False
+        self._digests: dict[str, tuple[NodeState, str]] = {}
+
+    @property
+    def is_written(self) -> bool:
+        """Whether nothing waits to be written."""
+        return not self._pending
+
+    def emit(self, event: Event) -> None:
+        """Take an event in; it is written with all others of this moment, before anyone is told."""
+        event = without_secrets(event, self._redactor)
+        self.state.apply(event)
+        self._pending.append(event)
+        self.activity += 1
+        if not self._is_flushing:
+            self._is_flushing = True
+            # Two turns of the loop: what this event lets start says so first, and is written with the same sync.
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self.flush)
+
+    def begin(self, key: str, begun: e.Begun, count: int | None = None) -> None:
+        """Say that an attempt of a node begins; `count` is how many items it has."""
+        self.emit(
+            e.NodeStarted(
+                at=begun.at,
+                key=key,
+                attempt=begun.attempt,
+                definition=begun.definition,
+                reads=begun.reads,
+                count=count,
+                inside=begun.inside,
+            )
+        )
+
+    async def commit(self) -> bool:
+        """Return when all that was emitted before is written; whether it could be. Nothing may rely on an event before."""
+        if self._pending and self.strands <= 1:
+            self.flush()  # Nobody else could have anything to write with it.
+        elif self._pending:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+        return self.broken is None
+
+    def flush(self) -> None:
+        """Write what waits to be written, with one sync, and tell of it."""
+        self._is_flushing = False
+        if not self._pending:
+            return
+        events, self._pending = self._pending, []
+        waiters, self._waiters = self._waiters, []
+        if self.broken is None:
+            self._tell(events, self._append(events))
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def conclude(self, event: Event, keep: Callable[[RunState], Awaitable[None]]) -> None:
+        """Write a run's last event with all that waits, in the journal and in its state file, before anyone sees it.
+
+        Args:
+            event: How the run ended, or that it was put aside.
+            keep: Writes the state file.
+
+        Raises:
+            FlowStateError: The state file cannot be written.
+        """
+        events, self._pending = [*self._pending, event], []
+        stored = self._append(events)
+        self._tell(events[:-1], stored[:-1])
+        if self.broken is None:
+            ended = self.state.copy()
+            ended.apply(stored[-1])
+            await keep(ended)
+            self.state.apply(stored[-1])
+            self._watch(stored[-1], self.state)
+
+    def break_off(self, error: BaseException) -> None:
+        """End the run because something of its own went wrong; nothing more of it is written."""
+        self.broken = self.broken or error
+        self._on_broken()
+
+    def _append(self, events: list[Event]) -> Sequence[Event]:
+        """Write events; return them as they are stored, none where that fails: then the run breaks off."""
+        try:
+            return self._journal.append(events)
+        except Exception as error:  # noqa: BLE001 whatever it is, the run must end and say so
+            self.break_off(error)
+            return ()
+
+    def _tell(self, events: list[Event], stored: Sequence[Event]) -> None:
+        for event, written in zip(events, stored, strict=False):
+            if written is not event:
+                self._take_as_written(event, written)
+            self._watch(written, self.state)
+
+    def _take_as_written(self, event: Event, written: Event) -> None:
+        """Let the state say what the journal says, where that could not store a value as it was."""
+        if isinstance(event, e.NodeCompleted) and isinstance(written, e.NodeCompleted):
+            self.state.apply(written)
+            if event.reusable and not written.reusable:
+                self.values[event.key] = event.output
+
+    def complete(self, key: str, result: NodeResult, fallback: str | None = None) -> None:
+        """Say that a node is done, with what it made."""
+        if result.gather is None:
+            stored = to_stored(result.value, self._redactor, is_tainted=result.is_tainted)
+            self._mark(key, is_tainted=stored.is_tainted)
+            event = e.NodeCompleted(
+                at=self.now(),
+                key=key,
+                output=stored.output,
+                reusable=stored.reusable,
+                fallback=fallback,
+                begun=result.begun,
+                taken=result.taken,
+            )
+            if stored.reusable:
+                self.values.pop(key, None)
+            else:
+                self.values[key] = result.value
+        else:
+            event = self._gathered(
+                e.NodeCompleted(
+                    at=self.now(),
+                    key=key,
+                    gather=result.gather,
+                    count=result.count,
+                    parts=dict(result.parts),
+                    fallback=fallback,
+                )
+            )
+        self.emit(event)
+
+    def _gathered(self, event: e.NodeCompleted) -> e.NodeCompleted:
+        """Keep a container's value where a part of it cannot be read back from the journal."""
+        whole, is_tainted = True, False
+
+        def value(key: str) -> object:
+            nonlocal whole, is_tainted
+            node = self.state.nodes.get(key)
+            whole = whole and (node is None or node.reusable)
+            is_tainted = is_tainted or key in self.tainted
+            return self.value_of(key)
+
+        together = gathered(event, value)
+        self._mark(event.key, is_tainted=is_tainted)
+        if whole:
+            return event
+        self.values[event.key] = together
+        return event.model_copy(update={"reusable": False})
+
+    def _mark(self, key: str, *, is_tainted: bool) -> None:
+        if is_tainted:
+            self.tainted.add(key)
+        else:
+            self.tainted.discard(key)
+
+    def value_of(self, key: str) -> object:
+        """Return the value of a node's key; None where it has none."""
+        return self.values[key] if key in self.values else self.state.output_of(key)
+
+    def digest_of(self, key: str) -> str:
+        """Return the digest of a node's value; of one that is no data what stands for it: that of what it depends on."""
+        node = self.state.nodes.get(key)
+        if node is None:
+            return ""
+        known = self._digests.get(key)
+        if known is not None and known[0] is node:
+            return known[1]
+        digest = digest_of(node.output) if node.reusable else f"~{node.fingerprint}"
+        self._digests[key] = (node, digest)
+        return digest
+
+    def is_done(self, key: str) -> bool:
+        """Return whether a node need not run: it is done, and its value is at hand."""
+        node = self.state.nodes.get(key)
+        if node is None:
+            return False
+        if node.status is NodeStatus.COMPLETED:
+            return node.reusable or key in self.values
+        return node.is_settled
+
+    def cancelled(self, key: str) -> None:
+        """Say that a node was stopped, where it was under way."""
+        if not self.is_leaving and self.state.status_of(key) in (NodeStatus.RUNNING, NodeStatus.WAITING):
+            self.emit(e.NodeCancelled(at=self.now(), key=key))
