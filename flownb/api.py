@@ -18,7 +18,8 @@ from flownb.executors.local import MainQueue
 from flownb.fingerprints import fingerprints
 from flownb.graph import build_graph
 from flownb.handle import Run
-from flownb.host import Hooks, Prepared, Session, Stop, report
+from flownb.hooks import Hooks
+from flownb.host import Prepared, Session, Stop, report
 from flownb.model.decision import Decision, Request
 from flownb.model.events import Event, PlannedNode, RunStatus
 from flownb.model.state import RunState

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from flownb.errors import FlowError
 from flownb.handle import Run, run_error
-from flownb.host import Hooks, default_decision
+from flownb.hooks import Hooks
+from flownb.host import default_decision
 from flownb.logsection import find_log
 from flownb.model.decision import Action, Decision, Request
 from flownb.model.events import RunStatus

@@ -11,19 +11,21 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import ParamSpec, TypeVar
 
 from pydantic import JsonValue
 
-from flownb.engine.engine import Engine, Services
+from flownb.engine.engine import Engine
 from flownb.engine.names import Program
+from flownb.engine.services import Services
 from flownb.errors import FlowError, FlowInputError, FlowStateError
 from flownb.executors.base import Interrupts
 from flownb.executors.local import MainExecutor
 from flownb.executors.places import Places
+from flownb.hooks import Hooks
 from flownb.model.decision import Decision, Question, Request, Via, check_answer
 from flownb.model.events import Event
 from flownb.model.state import RunState
@@ -40,32 +42,6 @@ from flownb.store.snapshot import write_snapshot
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-def _no_event(_event: Event, _state: RunState) -> None:
-    """Take an event and do nothing."""
-
-
-def _no_output(_key: str, _printed: Printed) -> None:
-    """Take what a node shows and do nothing."""
-
-
-@dataclass(slots=True)
-class Hooks:
-    """What the host of a run takes part in. All but `decide` are called on the run's own thread and must not block."""
-
-    decide: Callable[[Request], Decision | None] | None = None
-    """Answers a question on the thread that serves the run; None as its answer leaves the question open."""
-    ask: Callable[[Request], None] | None = None
-    """Shows a question; the answer comes through `Session.decide`."""
-    watch: Callable[[Event, RunState], None] = _no_event
-    """Told of every event once it is stored."""
-    printed: Callable[[str, Printed], None] = _no_output
-    """Takes what the node of a key shows."""
-    quiet: Callable[[], bool] | None = None
-    """Called when only people are waited for; True: put the run aside."""
-    variables: Mapping[str, object] = field(default_factory=dict)
-    """The notebook's variables."""
 
 
 @dataclass(frozen=True, slots=True)

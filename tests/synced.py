@@ -8,7 +8,7 @@ from pathlib import Path
 
 import flownb
 from flownb.api import serve, start
-from flownb.host import Hooks
+from flownb.hooks import Hooks
 from flownb.model.decision import Decision, Request
 from flownb.preparing import Around
 from flownb.store.files import Disk

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 from pydantic import JsonValue
 
@@ -15,68 +13,13 @@ from flownb.engine.body import BodyRun, program_outputs
 from flownb.engine.names import Frame, Program
 from flownb.engine.quiet import Quiet
 from flownb.engine.results import Halted, Made, to_stored
+from flownb.engine.services import Services
 from flownb.errors import Failure, FlowError
 from flownb.graph import TOP
 from flownb.model import events as e
-from flownb.model.decision import Decision, Question
 from flownb.model.events import Event, RunStatus, gathered
-from flownb.model.policy import ExecutorName
 from flownb.model.state import NodeStatus, RunState
-from flownb.runtimes.base import Caller, Printed, Runtime
-from flownb.secrets import Redactor
 from flownb.store.storable import without_secrets
-
-
-class Journal(Protocol):
-    """Keeps events for good."""
-
-    def append(self, events: Sequence[Event]) -> Sequence[Event]:
-        """Write and sync events, all with one sync; raises FlowStateError where that fails."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What a run needs from its host."""
-
-    journal: Journal
-    """Keeps what happened."""
-    offer: Callable[[str, Decision], Decision]
-    """Stores a decision on a key, and returns the one that stands: the first."""
-    stored: Callable[[str], Decision | None]
-    """Returns the decision that stands on a key; None: there is none."""
-    withdraw: Callable[[str], None]
-    """Takes back what stands on a key, so that it is asked again; raises FlowStateError where that fails."""
-    runtime: Callable[[str], Runtime]
-    """Kind of node → what carries it out."""
-    callers: Mapping[ExecutorName, Caller]
-    """Executor → where Python bodies run."""
-    redactor: Redactor
-    """Takes secrets out of what is written."""
-    secrets: Mapping[str, str]
-    """Secret → value."""
-    environment: Mapping[str, str]
-    """The process environment."""
-    ask: Callable[[Question, Mapping[str, object]], Decision | None]
-    """Takes a question with the values to show; returns an answer at once, or None: it comes through `decide`."""
-    leaves: Callable[[], bool]
-    """Called when only people are waited for, and that is kept; True: put the run aside."""
-    keep: Callable[[RunState], Awaitable[None]]
-    """Writes a state down for those who look at it from outside; raises FlowStateError where that fails."""
-    watch: Callable[[Event, RunState], None]
-    """Told of every event after it is written. Must not raise."""
-    printed: Callable[[str, Printed], None]
-    """Takes what the node of a key shows; thread-safe."""
-    cached: Callable[[str, str, float | None], JsonValue]
-    """Key, fingerprint, most seconds ago → the output of an earlier run; raises LookupError where there is none."""
-    clock: Callable[[], datetime]
-    """The time, in UTC."""
-    sleep: Callable[[float], Awaitable[None]]
-    """Waits some seconds."""
-    uniform: Callable[[float, float], float]
-    """Chance between two numbers."""
-    held: int | None = None
-    """The descriptor of the run's lock, for the wardens of what is started; None: there is none."""
 
 
 class Engine:

@@ -14,7 +14,8 @@ from flownb.api import serve
 from flownb.errors import FlowError, FlowRunError
 from flownb.executors.capture import capturing
 from flownb.handle import Run, run_error
-from flownb.host import Hooks, Prepared, Session
+from flownb.hooks import Hooks
+from flownb.host import Prepared, Session
 from flownb.model.events import Event, RunStatus
 from flownb.model.state import RunState
 from flownb.notebook.begun import Live

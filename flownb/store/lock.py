@@ -43,7 +43,9 @@ class RunLock:
         self._path = paths.lock
         self.descriptor: int | None = None
         """What holds it; None: it was given back."""
-        self._lock = FileLock(paths.lock, thread_local=False, fallback_to_soft=False, on_acquired=self._note)
+        self._lock = FileLock(
+            paths.lock, mode=PRIVATE, thread_local=False, fallback_to_soft=False, on_acquired=self._note
+        )
         try:
             _refuse_strange(paths)
             _acquire(self._lock, paths.lock, _PATIENCE_S, _PATIENCE_AFTER_DEATH_S)

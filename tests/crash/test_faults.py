@@ -18,7 +18,7 @@ import flownb
 from flownb.api import serve, start, take_up
 from flownb.errors import FlowError
 from flownb.handle import Run
-from flownb.host import Hooks
+from flownb.hooks import Hooks
 from flownb.model import events as e
 from flownb.model.decision import Decision, Request
 from flownb.model.events import Event

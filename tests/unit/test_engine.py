@@ -16,7 +16,8 @@ from flownb.api import serve, start
 from flownb.engine.attempts import plain_wait
 from flownb.executors.interrupt import MainInterrupts
 from flownb.executors.local import MainQueue
-from flownb.host import Hooks, Session
+from flownb.hooks import Hooks
+from flownb.host import Session
 from flownb.model import events as e
 from flownb.model.decision import Decision, Request
 from flownb.model.events import Event

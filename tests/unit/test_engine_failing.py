@@ -11,7 +11,7 @@ import pytest
 import flownb
 from flownb import Run
 from flownb.api import serve, take_up
-from flownb.host import Hooks
+from flownb.hooks import Hooks
 from flownb.model.decision import Decision, Request
 from flownb.preparing import Around
 from tests.meeting import expect

@@ -24,7 +24,8 @@ from flownb.api import serve, start, survey
 from flownb.errors import FlowStateError
 from flownb.executors.interrupt import MainInterrupts
 from flownb.executors.local import MainQueue
-from flownb.host import Hooks, Session
+from flownb.hooks import Hooks
+from flownb.host import Session
 from flownb.model import events as e
 from flownb.model.decision import Decision, Request
 from flownb.model.events import Event, RunStatus
@@ -349,7 +350,7 @@ def test_a_state_file_that_is_behind_is_written_anew_by_the_next_who_opens_the_r
 
             prepared, _ = start(flownb.parse(ASKS), {}, Around(state_dir=state_dir), "r1")
             kept = json.loads(made.paths.snapshot.read_text())
-            assert (kept["status"], kept["nodes"]["one"]["status"]) == ("waiting", "completed")
+            assert (kept["status"], kept["nodes"]["one"]["status"]) == ("running", "completed")
             serve(prepared, Hooks(decide=lambda _: YES, watch=watch))
             return
         case _:
