@@ -26,6 +26,7 @@ from flownb.plan.graph import build_graph
 from flownb.plan.plan import plan_nodes
 from flownb.plan.resume import ResumePlan
 from flownb.render.inert import visible
+from flownb.runs.hooks import Hooks
 from flownb.runs.prepare import (
     STATE_FOLDER,
     Around,
@@ -38,7 +39,7 @@ from flownb.runs.prepare import (
     state_root,
 )
 from flownb.runs.run import Run
-from flownb.runs.session import Hooks, Prepared, Session, report
+from flownb.runs.session import Prepared, Session, Stop, report
 from flownb.runtimes.base import Printed
 from flownb.store import decisions
 from flownb.store.journal import has_begun, load_state
@@ -164,7 +165,7 @@ async def run_async(
     def post(call: Callable[[], None]) -> None:
         loop.call_soon_threadsafe(call)
 
-    stop = _Stop()
+    stop = Stop()
     with capturing(), MainInterrupts(stop, stop.end) as interrupts:
         session = stop.at(Session(prepared, hooks, post, interrupts))
         made = Run(session.paths, session.state, session)
@@ -313,7 +314,7 @@ def take_up(
 def serve(prepared: Prepared, hooks: Hooks) -> Run:
     """Run on the calling thread until the run has ended or is put aside; Ctrl-C, SIGTERM and SIGHUP cancel it. Blocks."""
     queue = MainQueue()
-    stop = _Stop()
+    stop = Stop()
     with capturing(), MainInterrupts(stop, stop.end) as interrupts:
         session = stop.at(Session(prepared, hooks, queue.post, interrupts))
         made = Run(session.paths, session.state, session)
@@ -328,33 +329,6 @@ def serve(prepared: Prepared, hooks: Hooks) -> Run:
     if session.error is not None:
         raise session.error
     return made
-
-
-class _Stop:
-    """What Ctrl-C, SIGTERM and SIGHUP do: they stop the session, as soon as there is one."""
-
-    def __init__(self) -> None:
-        self._session: Session | None = None
-        self._early: list[Callable[[Session], None]] = []
-
-    def __call__(self) -> None:
-        self._do(Session.interrupt)
-
-    def end(self, number: int) -> None:
-        self._do(lambda session: session.end(number))
-
-    def at(self, session: Session) -> Session:
-        """Say which one; one that was to be stopped before is stopped now."""
-        self._session = session
-        for stop in self._early:
-            stop(session)
-        return session
-
-    def _do(self, stop: Callable[[Session], None]) -> None:
-        if self._session is not None:
-            stop(self._session)
-        else:
-            self._early.append(stop)
 
 
 def _serve_api(prepared: Prepared, decide: Decide | None, on_error: OnError | None, listen: Listen | None) -> Run:

@@ -26,8 +26,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Take Ctrl-C as usual, in the processes of the tests too, also where the suite was started with `nohup … &`."""
+    """Take Ctrl-C as usual, and let tests' processes take SIGHUP so, also where the suite was started with `nohup … &`."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # A handler is not handed down; this process lives on.
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import flownb
 from flownb.api import serve, start
 from flownb.model.decision import Decision, Request
+from flownb.runs.hooks import Hooks
 from flownb.runs.prepare import Around
-from flownb.runs.session import Hooks
 from flownb.store.files import Disk
 
 _JOURNALS: dict[str, tuple[Path, list[int]]] = {}

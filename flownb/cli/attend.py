@@ -14,9 +14,10 @@ from flownb.errors import FlowError
 from flownb.model.decision import Action, Decision, Request
 from flownb.model.events import RunStatus
 from flownb.render.log import write_log
+from flownb.runs.hooks import Hooks
 from flownb.runs.prepare import STATE_FOLDER
 from flownb.runs.run import Run, run_error
-from flownb.runs.session import Hooks, default_decision
+from flownb.runs.session import default_decision
 from flownb.store.paths import RunPaths
 from flownb.terminal.output import leave_closed_terminal, print_result, say, short_path, tell
 from flownb.terminal.progress import Progress, error_console

@@ -22,8 +22,9 @@ from flownb.notebook.main_thread import MainThread
 from flownb.notebook.origin import Surface, surface
 from flownb.notebook.publishing import Display, formatted, hidden, publish_markdown
 from flownb.notebook.view import View
+from flownb.runs.hooks import Hooks
 from flownb.runs.run import Run, run_error
-from flownb.runs.session import Hooks, Prepared, Session
+from flownb.runs.session import Prepared, Session
 from flownb.terminal.progress import Progress, error_console
 from flownb.terminal.prompt import TerminalAsker
 

@@ -82,9 +82,7 @@ def _digest(record: JsonValue, hide: Callable[[str], str]) -> str:
 
 
 def _definition(graph: Graph, node: Node) -> dict[str, JsonValue]:
-    record: dict[str, JsonValue] = node.model_dump(
-        mode="json", exclude=_NOT_MEANT | {"body"}, exclude_defaults=True
-    )
+    record: dict[str, JsonValue] = node.model_dump(mode="json", exclude=_NOT_MEANT | {"body"}, exclude_defaults=True)
     groups = graph.around.get(node.id, ())
     record["kind"] = node.TITLE
     record["when"] = [holder.policy.when for holder in (*groups, node) if holder.policy.when]

@@ -20,6 +20,8 @@ _ACTIVE: Final = re.compile(
     r"|&(?=[#\w])"
     r"|(?<![^\W_])_|_(?![^\W_])"  # at a word's edge, where it could be emphasis: `cached_articles` stays as it is
 )
+_STARTS: Final = re.compile(r"^(\d*)([#+=.)-])")
+"""What makes a line of a paragraph a heading, a list or a rule."""
 _HTML: Final = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 _BACKTICKS: Final = re.compile("`+")
 
@@ -58,6 +60,12 @@ def code_span(text: str) -> str:
     ticks = "`" * (1 + max((len(run) for run in _BACKTICKS.findall(shown)), default=0))
     edge = " " if len(ticks) > 1 or shown != shown.strip() else ""
     return f"{ticks}{edge}{shown}{edge}{ticks}"
+
+
+def quoted(text: str) -> str:
+    """Return the text as a quotation, line for line, in which it shows itself."""
+    lines = [_STARTS.sub(r"\g<1>\\\g<2>", inert(line.strip())) for line in text.strip("\r\n").splitlines()]
+    return "".join(f"> {line}  \n" if line else ">\n" for line in lines or [""])
 
 
 def fenced(text: str, language: str = "text") -> str:

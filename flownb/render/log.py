@@ -16,7 +16,7 @@ from flownb.errors import Failure, FlowError
 from flownb.model.decision import Action, Decision, Via
 from flownb.model.events import RunStatus
 from flownb.model.state import NodeState, NodeStatus, RunState, stamp
-from flownb.render.inert import code_span, cut, fenced, inert, one_line
+from flownb.render.inert import code_span, cut, fenced, inert, one_line, quoted
 from flownb.text.logsection import LOG_HEADING, find_log
 
 _OUTPUT_CHARACTERS: Final = 50
@@ -236,7 +236,7 @@ def _decisions(state: RunState) -> str:
         question = state.questions.get(key)
         if question is not None:
             parts += [f"asked again: {question.again}\n"] if question.again else []
-            parts.append(fenced(cut(question.text, _MESSAGE_CHARACTERS)))
+            parts.append(quoted(cut(question.text, _MESSAGE_CHARACTERS)))
         if len(said := _said(decision)) > _OUTPUT_CHARACTERS:
             parts.append(f"answer:\n\n{fenced(said)}")
         if question is not None:

@@ -11,7 +11,7 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -30,6 +30,7 @@ from flownb.model.events import Event
 from flownb.model.state import RunState
 from flownb.render.inert import visible
 from flownb.render.printed import Tapes
+from flownb.runs.hooks import Hooks
 from flownb.runtimes.base import Printed
 from flownb.runtimes.registry import Registry
 from flownb.secrets import Redactor
@@ -41,32 +42,6 @@ from flownb.store.snapshot import write_snapshot
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-def _no_event(_event: Event, _state: RunState) -> None:
-    """Take an event and do nothing."""
-
-
-def _no_output(_key: str, _printed: Printed) -> None:
-    """Take what a node shows and do nothing."""
-
-
-@dataclass(slots=True)
-class Hooks:
-    """What the host of a run takes part in. All but `decide` are called on the run's own thread and must not block."""
-
-    decide: Callable[[Request], Decision | None] | None = None
-    """Answers a question on the thread that serves the run; None as its answer leaves the question open."""
-    ask: Callable[[Request], None] | None = None
-    """Shows a question; the answer comes through `Session.decide`."""
-    watch: Callable[[Event, RunState], None] = _no_event
-    """Told of every event once it is stored."""
-    printed: Callable[[str, Printed], None] = _no_output
-    """Takes what the node of a key shows."""
-    quiet: Callable[[], bool] | None = None
-    """Called when only people are waited for; True: put the run aside."""
-    variables: Mapping[str, object] = field(default_factory=dict)
-    """The notebook's variables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,6 +330,36 @@ class Session:
             return True
         over = question.deadline is not None and utc_now() >= question.deadline
         return over or decisions.stored(self.paths, question.key) is not None
+
+
+class Stop:
+    """What Ctrl-C, SIGTERM and SIGHUP do: they stop the session, as soon as there is one. Fit for signal handlers."""
+
+    def __init__(self) -> None:
+        """Begin without a session."""
+        self._session: Session | None = None
+        self._early: list[Callable[[Session], None]] = []
+
+    def __call__(self) -> None:
+        """Take a SIGINT."""
+        self._do(Session.interrupt)
+
+    def end(self, number: int) -> None:
+        """Take a signal that tells this process to end."""
+        self._do(lambda session: session.end(number))
+
+    def at(self, session: Session) -> Session:
+        """Say which session it is; where it was to be stopped before, it is stopped now."""
+        self._session = session
+        for stop in self._early:
+            stop(session)
+        return session
+
+    def _do(self, stop: Callable[[Session], None]) -> None:
+        if self._session is not None:
+            stop(self._session)
+        else:
+            self._early.append(stop)
 
 
 def _check_decision(request: Request, decision: object) -> None:

@@ -22,8 +22,10 @@ from flownb.store.paths import RunPaths, found_at
 
 _PATIENCE_S: Final = 0.1
 """How long to try: one that only looks who holds it has it for some microseconds."""
-_PATIENCE_AFTER_DEATH_S: Final = 10.0
-"""How long to try where the holder is dead: what it started is being killed."""
+_PATIENCE_AFTER_DEATH_S: Final = 30.0
+"""How long to try where the holder is dead: what it started is being killed, in milliseconds on a machine that is not busy."""
+_LOOK_AFTER_DEATH_S: Final = 1.0
+"""The same for one that only looks."""
 
 
 class RunLock:
@@ -41,10 +43,12 @@ class RunLock:
         self._path = paths.lock
         self.descriptor: int | None = None
         """What holds it; None: it was given back."""
-        self._lock = FileLock(paths.lock, thread_local=False, fallback_to_soft=False, on_acquired=self._note)
+        self._lock = FileLock(
+            paths.lock, mode=PRIVATE, thread_local=False, fallback_to_soft=False, on_acquired=self._note
+        )
         try:
             _refuse_strange(paths)
-            _acquire(self._lock, paths.lock, _PATIENCE_S)
+            _acquire(self._lock, paths.lock, _PATIENCE_S, _PATIENCE_AFTER_DEATH_S)
         except Timeout:
             raise _held_by_another(paths) from None
         except OSError as error:
@@ -90,7 +94,7 @@ def holder(paths: RunPaths) -> str | None:
             return "another process"  # Nobody knows; whoever would run it is told what stands there.
     lock = _os_lock(paths.lock)
     try:
-        _acquire(lock, paths.lock, 0.0)
+        _acquire(lock, paths.lock, 0.0, _LOOK_AFTER_DEATH_S)
     except Timeout:
         return _told(paths.lock)
     except OSError:  # Another user's: only what stands in it can tell.
@@ -105,14 +109,14 @@ def _refuse_strange(paths: RunPaths) -> None:
         raise OSError(errno.EINVAL, f"{found} stands in place of a file")
 
 
-def _acquire(lock: FileLock, path: Path, patience_s: float) -> None:
+def _acquire(lock: FileLock, path: Path, patience_s: float, after_death_s: float) -> None:
     """Take a lock; where its holder was killed, wait until what that had started is gone."""
     try:
         lock.acquire(timeout=patience_s, poll_interval=0.005)
     except Timeout:
         if _lives(path):
             raise
-        lock.acquire(timeout=_PATIENCE_AFTER_DEATH_S, poll_interval=0.005)
+        lock.acquire(timeout=after_death_s, poll_interval=0.005)
 
 
 def _held_by_another(paths: RunPaths) -> FlowStateError:

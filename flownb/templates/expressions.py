@@ -9,11 +9,10 @@ from types import BuiltinMethodType
 from typing import Final, TypeVar
 
 from jinja2 import TemplateError, nodes
-from jinja2.exceptions import SecurityError
 from jinja2.runtime import Undefined
-from jinja2.utils import missing
 
 from flownb.errors import ExpressionError, FlowError
+from flownb.templates.explaining import in_words, missing_in, shortly, unreadable
 from flownb.templates.filters import to_text
 from flownb.templates.insertions import insertion_at, place_problem, problems
 from flownb.templates.limits import BUDGET, DEFAULT_LIMITS, Budget, LimitError, Limits
@@ -21,7 +20,7 @@ from flownb.templates.programs import Compiled, insertions, rewrite
 from flownb.templates.quotes import Target
 from flownb.templates.sandbox import MissingError, present
 from flownb.templates.shell.script import Misplaced, Script, make_script
-from flownb.templates.syntax import ExpressionSyntaxError, Key, Name, check, names, nearest, normalized, parse, shallow
+from flownb.templates.syntax import ExpressionSyntaxError, Key, Name, check, names, normalized, parse, shallow
 from flownb.templates.veil import veil
 
 __all__ = [
@@ -193,7 +192,7 @@ def evaluate(source: str, values: Mapping[str, object], limits: Limits = DEFAULT
     try:
         compiled = _expression(source)
     except ExpressionSyntaxError as error:
-        raise _unreadable(source, error) from error
+        raise unreadable(source, error) from error
     return _run(compiled, source, values, limits)
 
 
@@ -224,7 +223,7 @@ def render(
     try:
         compiled = _template(source, target, hidden)
     except ExpressionSyntaxError as error:
-        raise _unreadable(source, error) from error
+        raise unreadable(source, error) from error
     return _run(compiled, source, values, limits)
 
 
@@ -271,12 +270,12 @@ def render_script(source: str, values: Mapping[str, object], limits: Limits = DE
     plain = normalized(source)
 
     def refuse(misplaced: Misplaced) -> ExpressionError:
-        return _unreadable(source, place_problem(misplaced, plain))
+        return unreadable(source, place_problem(misplaced, plain))
 
     try:
         compiled = _template(source, Target.SHELL)
     except ExpressionSyntaxError as error:
-        raise _unreadable(source, error) from error
+        raise unreadable(source, error) from error
     parts = _within(limits, source, values, lambda: compiled.parts(values))
     return make_script(parts, refuse)
 
@@ -302,11 +301,11 @@ def _within(limits: Limits, source: str, values: Mapping[str, object], work: Cal
     except FlowError:
         raise
     except MissingError as error:
-        raise _missing(source, values, error) from error
+        raise missing_in(source, values, error) from error
     except RecursionError as error:
-        raise ExpressionError(f"it calls itself too often, in {_short(source)}") from error
+        raise ExpressionError(f"it calls itself too often, in {shortly(source)}") from error
     except Exception as error:  # The values' own methods run here, and they may raise anything.
-        raise ExpressionError(f"{_words(error)}, in {_short(source)}") from error
+        raise ExpressionError(f"{in_words(error)}, in {shortly(source)}") from error
     finally:
         BUDGET.reset(token)
 
@@ -328,75 +327,3 @@ def _settled(budget: Budget, value: object) -> object:
             if isinstance(item, Undefined):
                 present(item)
     return value
-
-
-def _unreadable(source: str, error: ExpressionSyntaxError) -> ExpressionError:
-    return ExpressionError(
-        f"{error.message}, in line {error.line}, column {error.column} of {_short(source)}", error.hint
-    )
-
-
-def _words(error: Exception) -> str:
-    """Return an error in one line, with its kind where the line alone would not say enough."""
-    text = " ".join(str(error).split())
-    match error:
-        case LimitError():
-            return text
-        case SecurityError():
-            return f"not allowed: {text}"
-        case MemoryError():
-            return "it needs more memory than there is"
-        case TemplateError():
-            return text or type(error).__name__
-        case _:
-            return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _short(source: str) -> str:
-    text = " ".join(source.split())
-    return f"`{text}`" if len(text) <= 60 else f"`{text[:57]}…`"  # noqa: PLR2004 fits in a message
-
-
-def _missing(source: str, values: Mapping[str, object], error: MissingError) -> ExpressionError:
-    """Return the error about something missing, with its owner as the text calls it and the nearest name."""
-    if error.message:
-        return ExpressionError(f"{error.message}, in {_short(source)}")
-    if error.owner is missing:
-        close = nearest(error.name, values)
-        return ExpressionError(_asking(f"nothing is called `{error.name}`", close))
-    known: list[object] = list(error.owner) if isinstance(error.owner, Mapping) else []
-    if not known and not isinstance(error.owner, list | tuple | str):
-        known = [name for name in dir(error.owner) if not name.startswith("_")]
-    owner = _owner(source, error.name) or f"a {type(error.owner).__name__}"
-    shown = error.name if isinstance(error.name, str) else repr(error.name)
-    return ExpressionError(_asking(f"{owner} has no `{shown}`", nearest(error.name, known)))
-
-
-def _asking(message: str, close: str) -> str:
-    return f"{message}; did you mean `{close}`?" if close else message
-
-
-def _owner(source: str, name: object) -> str:
-    """Return how the text calls what it takes `name` from, as `articles` in quotes; empty where that is not to be seen."""
-    for bare in (False, True):
-        try:
-            tree = parse(normalized(source), bare=bare)
-        except ExpressionSyntaxError:
-            continue
-        for node in tree.find_all(nodes.Expr):  # Shallow enough: it was compiled.
-            key = getattr(node, "attr", getattr(getattr(node, "arg", None), "value", missing))
-            if key == name and isinstance(node, nodes.Getattr | nodes.Getitem) and (path := _path(node.node)):
-                return f"`{path}`"
-    return ""
-
-
-def _path(node: nodes.Node) -> str:
-    match node:
-        case nodes.Name():
-            return node.name
-        case nodes.Getattr(node=owner, attr=attr) if path := _path(owner):
-            return f"{path}.{attr}"
-        case nodes.Getitem(node=owner, arg=nodes.Const(value=value)) if path := _path(owner):
-            return f"{path}[{value!r}]"
-        case _:
-            return ""

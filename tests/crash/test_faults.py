@@ -21,9 +21,9 @@ from flownb.model import events as e
 from flownb.model.decision import Decision, Request
 from flownb.model.events import Event
 from flownb.model.state import RunState
+from flownb.runs.hooks import Hooks
 from flownb.runs.prepare import Around
 from flownb.runs.run import Run
-from flownb.runs.session import Hooks
 from flownb.store.files import Disk
 from flownb.store.journal import has_begun, load_state, read_journal
 from flownb.store.paths import RunPaths

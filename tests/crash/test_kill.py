@@ -362,10 +362,10 @@ def test_the_second_process_on_a_run_is_told_who_holds_it(asking: Path) -> None:
     with at_a_terminal(asking, "run", "asks.flow.md", "--run-id", RUN, "--no-log") as (child, terminal):
         read_until(terminal, "pprove")
         second = flownb(asking, "resume", RUN)
-        assert second.returncode == 1
+        assert second.returncode == 2
         assert str(child.pid) in second.stderr
         again = flownb(asking, "run", "asks.flow.md", "--run-id", RUN, "--no-log")
-        assert again.returncode == 1
+        assert again.returncode == 2
         os.write(terminal, b"a\n")
         assert child.wait(timeout=20) == 0
     assert effects_in(asking) == {"before": 1, "after": 1}

@@ -69,8 +69,12 @@ Go on?
 """
 
 
-def command(folder: Path, *arguments: str, start: Callable[[], object] | None = None) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextmanager
+def command(
+    folder: Path, *arguments: str, start: Callable[[], object] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a command; what is left of it at the end is killed."""
+    with subprocess.Popen(
         arguments,
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), MARK: str(folder)},
@@ -79,7 +83,11 @@ def command(folder: Path, *arguments: str, start: Callable[[], object] | None = 
         stderr=subprocess.STDOUT,
         text=True,
         preexec_fn=start,  # noqa: PLW1509 It only sets what a signal does.
-    )
+    ) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
 
 
 RUN = (sys.executable, "-m", "flownb", "run", "flow.flow.md", "--run-id", "r", "--no-log")
@@ -130,7 +138,8 @@ def test_a_signal_cancels_the_run_and_all_that_it_started(
         assert left_in(tmp_path) == []
     (tmp_path / "again").touch()
     with command(tmp_path, *RESUME) as child:
-        assert child.wait() == 0
+        output = child.communicate()[0]
+    assert child.returncode == 0, output
     assert document is not WORKS or (tmp_path / "first.txt").read_text() == "first\n"
 
 

@@ -78,5 +78,5 @@ def test_nobody_to_ask_rejects_with_exit_code_3(document: Copy, tmp_path: Path) 
 def test_completed_run_is_not_resumed(document: Copy) -> None:
     assert flownb("run", str(document("multi-step")), "--no-log").returncode == 0
     again = flownb("resume", "last")
-    assert again.returncode == 1
+    assert again.returncode == 2
     assert "--from" in again.stderr

@@ -162,3 +162,9 @@ def test_a_checkpoint_in_a_parallel_lets_its_run_be_seen_to_wait(tmp_path: Path)
     main.write_text("## Call\n\n- type: flow\n- path: sub.flow.md\n", encoding="utf-8")
     made = flownb.run(main, decide=open_question)
     assert [made.nodes[key].status for key in ("call", "call/both", "call/ask")] == ["waiting"] * 3
+
+
+def test_a_node_whose_fallback_asks_waits(tmp_path: Path) -> None:
+    text = node("a", "1 / 0", "fallback: ask") + node("ask", "{{ error.type }}?", runtime="checkpoint")
+    made = run(text, tmp_path, decide=open_question)
+    assert [made.nodes[key].status for key in ("a", "ask")] == ["waiting", "waiting"]

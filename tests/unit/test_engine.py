@@ -20,8 +20,9 @@ from flownb.model import events as e
 from flownb.model.decision import Decision, Request
 from flownb.model.events import Event
 from flownb.model.policy import Jitter, Retry
+from flownb.runs.hooks import Hooks
 from flownb.runs.prepare import Around
-from flownb.runs.session import Hooks, Session
+from flownb.runs.session import Session
 from flownb.store.files import Disk
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,8 +12,8 @@ import flownb
 from flownb import Run
 from flownb.api import serve, take_up
 from flownb.model.decision import Decision, Request
+from flownb.runs.hooks import Hooks
 from flownb.runs.prepare import Around
-from flownb.runs.session import Hooks
 from tests.meeting import expect
 
 
@@ -327,3 +328,39 @@ def test_a_question_that_was_answered_meanwhile_is_shown_to_nobody(tmp_path: Pat
     shown: list[Request] = []
     prepared = take_up(made.id, Around(state_dir=tmp_path), {})[0]
     assert (serve(prepared, Hooks(ask=shown.append)).status, shown) == ("completed", [])
+
+
+def test_what_an_item_sets_in_inputs_no_other_sees(tmp_path: Path) -> None:
+    text = "---\ninputs: {x: {type: int, default: 1}}\n---\n"
+    made = run(text + node("a", "inputs['x'] += 1\ninputs.x", "foreach: range(3)", "concurrency: 1"), tmp_path)
+    assert made["a"] == [2, 2, 2]
+
+
+# Pauses.
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the pauses of an hour and more that were asked for; they take no time."""
+    asked: list[float] = []
+    real = asyncio.sleep
+
+    async def sleep(wait_s: float) -> None:
+        if wait_s >= 3600:
+            asked.append(wait_s)
+        await real(0 if wait_s >= 3600 else wait_s)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    return asked
+
+
+def test_every_is_between_rounds(tmp_path: Path, slept: list[float]) -> None:
+    assert run(node("a", "round", "until: a == 2", "every: 1h"), tmp_path)["a"] == 2
+    assert slept == [3600, 3600]
+
+
+def test_a_node_that_was_begun_is_not_delayed_again_by_a_resume(tmp_path: Path, slept: list[float]) -> None:
+    made = run(node("a", marking(tmp_path / "x", "assert n == 2"), "delay: 2h"), tmp_path / "state")
+    assert (made.status, slept) == ("failed", [7200])
+    assert flownb.resume(made.id, state_dir=tmp_path / "state").status == "completed"
+    assert slept == [7200]

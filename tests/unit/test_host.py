@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import threading
 import time
 from collections import Counter
@@ -28,8 +29,9 @@ from flownb.model.decision import Decision, Request
 from flownb.model.events import Event, RunStatus
 from flownb.model.state import RunState
 from flownb.model.state_file import state_json
+from flownb.runs.hooks import Hooks
 from flownb.runs.prepare import Around
-from flownb.runs.session import Hooks, Session
+from flownb.runs.session import Session
 from flownb.store.files import Disk
 from flownb.store.journal import Journal, load_state, read_journal
 from flownb.store.snapshot import stored_state, write_snapshot
@@ -105,7 +107,8 @@ def test_a_state_file_that_cannot_be_written_while_the_run_waits_ends_it(state_d
 
 def test_a_state_folder_that_is_removed_while_the_run_waits_ends_it(state_dir: Path) -> None:
     with begun(ASKS, state_dir, Hooks(ask=lambda _: None)) as session:
-        until(lambda: waits(session) and session.paths.snapshot.exists())
+        until(lambda: '"status": "waiting"' in session.paths.snapshot.read_text())
+        time.sleep(0.2)  # Nothing happens any more: only the look for an answer can notice.
         shutil.rmtree(state_dir)
         assert session.wait(20)
     assert isinstance(session.error, FlowStateError)
@@ -180,7 +183,10 @@ def test_sixty_open_questions_write_the_state_once(state_dir: Path) -> None:
 
     with begun(MANY, state_dir, Hooks(ask=lambda _: None), Disk(move=move), run_id="r1") as session:
         until(lambda: len(session.state.open_questions) == 60)
-        time.sleep(0.5)
+        until(lambda: written["r1.json"] > 1)
+        for _ in range(5):
+            session.engine.look_for_quiet()  # As after each question that is left open.
+            time.sleep(0.1)
         assert written["r1.json"] <= 3
         assert len(json.loads(session.paths.snapshot.read_text())["nodes"]) == 61
         assert f"flownb-{session.paths.run_id}" not in where
@@ -200,6 +206,28 @@ def test_an_older_state_is_never_written_after_a_later_one(state_dir: Path) -> N
         session.decide("ask", YES)
         assert session.wait(20)
     assert json.loads(session.paths.snapshot.read_text())["status"] == "completed"
+
+
+def test_of_two_states_the_later_one_stays_whichever_is_written_last(state_dir: Path) -> None:
+    with begun(WORK, state_dir, Hooks()) as session:
+        assert session.wait(20)
+        before = session.paths.snapshot.read_bytes()
+        session._write_state(0, RunState("r1", "work"))
+    assert session.paths.snapshot.read_bytes() == before
+
+
+def test_what_a_signal_raises_on_the_serving_thread_cancels_the_run(state_dir: Path) -> None:
+    def ring(*_: object) -> None:
+        raise ValueError("the alarm rang")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(ValueError, match="the alarm rang"):
+            flownb.run(flownb.parse("# Long\n\n## One\n\n```bash\nsleep 30\n```\n"), state_dir=state_dir)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert flownb.show("last", state_dir).status is RunStatus.CANCELLED
 
 
 @pytest.mark.parametrize("hook", ["watch", "printed", "ask", "quiet"])
@@ -324,7 +352,7 @@ def test_a_state_file_that_is_behind_is_written_anew_by_the_next_who_opens_the_r
 
             prepared, _ = start(flownb.parse(ASKS), {}, Around(state_dir=state_dir), "r1")
             kept = json.loads(made.paths.snapshot.read_text())
-            assert (kept["status"], list(kept["nodes"])) == ("waiting", ["one", "ask", "two"])
+            assert (kept["status"], kept["nodes"]["one"]["status"]) == ("running", "completed")
             serve(prepared, Hooks(decide=lambda _: YES, watch=watch))
             return
         case _:

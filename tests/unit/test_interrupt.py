@@ -326,13 +326,17 @@ def test_an_interrupt_that_is_ignored_stays_so_unless_it_is_wanted() -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_an_end_is_told_and_leaves_the_body(number: signal.Signals) -> None:
     told: list[int] = []
-    with MainInterrupts(nothing, told.append) as interrupts:
-        signal.raise_signal(number)
-        with pytest.raises(SystemExit) as caught, interrupts.body():
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        with MainInterrupts(nothing, told.append) as interrupts:
             signal.raise_signal(number)
+            with pytest.raises(SystemExit) as caught, interrupts.body():
+                signal.raise_signal(number)
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
     assert caught.value.code == 128 + number
     assert told == [number, number]
-    assert signal.getsignal(number) is signal.SIG_DFL
 
 
 def test_an_end_that_someone_handles_or_nobody_asked_for_is_left_alone() -> None:

@@ -145,7 +145,7 @@ def test_what_a_person_saw_and_said_stands_under_decisions() -> None:
     state.apply(Decided(at=BEGIN, key="review", decision=said))
     assert render_log(state).partition("### Decisions\n\n")[2] == (
         f'**review** input by ana (notebook): {{"note": "{"x" * 40}…, 2026-11-23T10:15:02.114Z\n\n'
-        "```text\nPublish **12**?\n```\n\n"
+        "> Publish \\*\\*12\\*\\*?  \n\n"
         f'answer:\n\n```text\n{{"note": "{"x" * 60}"}}\n```\n\n'
         "`score | length`\n\n```text\n12\n```\n\n"
         '`score`\n\n````text\n{"a": 1}\n```\n# no heading\n````\n'
@@ -253,6 +253,26 @@ def test_nothing_of_a_failure_is_active(text: str) -> None:
     assert not set(log) & {"\x1b", "\u202e", "\x00"}
 
 
+@given(text=pieces)
+@example(text=NASTY)
+@example(text="# a\n- b\n+ c\n1. d\n2) e\n===\n---\n    code\n> f\n| g |\n|---|")
+def test_nothing_of_a_question_or_its_answer_is_active(text: str) -> None:
+    question = Question(key="ask", heading="Ask", text=text, asked_at=BEGIN, shown={"a": text})
+    decision = Decision(action=Action.INPUT, input=text, by=text, via=Via.API)
+    asked = Asked(at=BEGIN, question=question)
+    log = render_log(state_of(NodeStarted(at=BEGIN, key="ask"), asked, Decided(at=BEGIN, key="ask", decision=decision)))
+    tokens = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).parse(log)
+    below = tokens[next(index for index, token in enumerate(tokens) if token.content == "Decisions") :]
+    blocks = {token.type.rpartition("_")[0] for token in below if token.nesting}
+    assert blocks <= {"heading", "paragraph", "blockquote"}
+    assert [token.tag for token in below if token.type == "heading_open"] == []
+    assert not [token for token in below if token.type in ("html_block", "code_block", "hr")]
+    allowed = {"text", "html_inline", "strong_open", "strong_close", "code_inline", "hardbreak", "softbreak"}
+    children = [child for token in below for child in token.children or []]
+    assert {child.type for child in children} <= allowed
+    assert {child.content for child in children if child.type == "html_inline"} <= {"<span>", "</span>"}
+
+
 def test_mathjax_finds_no_pair_of_delimiters() -> None:
     log = render_log(state_of(*done("a", "$x$ \\(y\\)")))
     assert "$" not in log
@@ -297,7 +317,7 @@ def test_a_checkpoint_shows_who_decided_what(decision: Decision, expected: str) 
     status = "rejected" if decision.action == Action.REJECT else "completed"
     log = render_log(state_of(*events))
     assert row(log, "review") == f"| review | {status} | 0.00s | {expected} |"
-    assert f"### Decisions\n\n**review** {expected}\n\n```text\nPublish?\n```\n" in log
+    assert f"### Decisions\n\n**review** {expected}\n\n> Publish?  \n" in log
 
 
 def test_a_once_node_that_was_asked_about_shows_its_value() -> None:

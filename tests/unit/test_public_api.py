@@ -39,6 +39,6 @@ def test_each_exists_and_says_what_it_is() -> None:
 
 
 def test_parse_stays_the_function_when_something_else_was_used_first() -> None:
-    code = "import flownb, flownb.parse.workflow; flownb.run; print(flownb.parse('').nodes)"
+    code = "import flownb, flownb.parse.workflow; flownb.run; print(flownb.parse('## A\\n\\n```expr\\n1\\n```').name)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("()\n", "")
+    assert (done.stdout, done.stderr) == ("flow\n", "")

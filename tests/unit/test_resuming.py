@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 import flownb
+from flownb.api import take_up
+from flownb.runs.prepare import Around
 
 
 class Flow:
@@ -170,3 +172,38 @@ def test_attempts_before_a_stop_do_not_count(flow: Flow) -> None:
     assert flow.ran() == "a a"
     assert flow.resume(made).nodes["a"].attempts == 2
     assert flow.ran() == "a a"
+
+
+@pytest.mark.parametrize("before, after", [("collect: a", "collect: a + 1"), ("", "collect: 5")])
+def test_what_a_foreach_collects_is_part_of_its_definition(flow: Flow, before: str, after: str) -> None:
+    def text(said: str) -> str:
+        listed = [said] if said else []
+        return flow.node("a", "item", "foreach: [1]", *listed)
+
+    made = flow.run(text(before) + flow.node("end", "assert 0"))
+    flow.ran()
+    flow.run(text(after) + flow.node("end", "1"), run_id=made.id)
+    assert flow.ran() == "a end"
+
+
+def test_the_when_of_a_group_is_part_of_what_its_nodes_are(flow: Flow) -> None:
+    text = "## Group\n\n- when: {}\n\n" + flow.node("a", "1", level=3) + flow.node("end", "{}", "needs: []")
+    made = flow.run(text.format("false", "assert 0"))
+    assert flow.ran() == "end"
+    flow.run(text.format("true", "1"), run_id=made.id)
+    assert sorted(flow.ran().split()) == ["a", "end"]
+
+
+def test_the_plan_names_what_must_be_made_again_because_it_could_not_be_kept(flow: Flow) -> None:
+    made = flow.run(flow.node("a", "{1}") + flow.node("b", "len(a)") + flow.node("end", "assert 0"))
+    prepared, plan = take_up(made.id, Around(state_dir=flow.folder / "state"), {})
+    prepared.journal.close()
+    assert str(plan) == "run again: a (its value is not kept), end (it failed)\nmay run again: b (reads a)"
+
+
+def test_a_failure_before_any_attempt_that_the_run_went_on_after_stands_in_a_resume(flow: Flow) -> None:
+    text = flow.node("a", "1", "when: '(1 / 0) > 1'", "continue_on_error: true")
+    made = flow.run(text + flow.node("end", "assert 0", "needs: []"))
+    prepared, plan = take_up(made.id, Around(state_dir=flow.folder / "state"), {})
+    prepared.journal.close()
+    assert str(plan) == "reuse: a\nrun again: end (it failed)"

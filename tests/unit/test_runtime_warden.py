@@ -182,4 +182,4 @@ def test_a_command_dies_with_its_warden(tmp_path: Path) -> None:
 
 def test_a_warden_that_answers_nothing_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flownb.runtimes.process._NO_ANSWER", 0.1)
-    assert not is_running(stopped(tmp_path, "kill -STOP $PPID; echo $$ > pid; sleep 600", kill_after=0.1))
+    assert not is_running(stopped(tmp_path, "kill -STOP $PPID; echo $$ > pid; exec sleep 600", kill_after=0.1))

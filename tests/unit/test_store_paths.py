@@ -117,6 +117,9 @@ def test_the_folders_of_a_new_run_are_synced(state_dir: Path) -> None:
     paths = create_run(state_dir, "flow", "r1", Disk(sync=lambda fd: synced.append(os.fstat(fd).st_ino)))
     made = (state_dir.parent, state_dir, paths.folder.parent, paths.folder)
     assert {folder.stat().st_ino for folder in made} <= set(synced)
+    synced.clear()  # Whoever made the state folder may have died before it was synced.
+    create_run(state_dir, "flow", "r2", Disk(sync=lambda fd: synced.append(os.fstat(fd).st_ino)))
+    assert state_dir.parent.stat().st_ino in synced
 
 
 def test_a_run_of_which_only_the_state_is_left_is_not_made_again(state_dir: Path) -> None:
