@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, TypeVar, assert_never
+from typing import Final, TypeVar
 
 from pydantic import JsonValue
 
-from flownb.engine.attempts import retry
 from flownb.engine.branches import chosen_of
-from flownb.engine.checkpoints import ask, ask_again, question_of, was_before
 from flownb.engine.context import RunContext
-from flownb.engine.leaves import collected, run_leaf
-from flownb.engine.namespace import Namespace, body_uses, uses_in
-from flownb.engine.outcome import LEFT, Done, Failed, Left, NodeResult, Outcome, failed_by
-from flownb.engine.reads import evidence_of, reads_of
+from flownb.engine.leaves import collected
+from flownb.engine.namespace import Namespace, uses_in
+from flownb.engine.outcome import LEFT, Done, Failed, NodeResult, Outcome
+from flownb.engine.reads import reads_of
 from flownb.engine.repeat import Pace, each, items_of, rounds
 from flownb.engine.scheduler import Scheduler
 from flownb.engine.stopping import StopScope
 from flownb.engine.subflow import subprogram
-from flownb.engine.taint import shown, tainted, worked_out
-from flownb.errors import FlowError, NodeTimeoutError, RejectedError
+from flownb.engine.taint import tainted, worked_out
+from flownb.engine.work import Work, in_time
+from flownb.errors import FlowError
 from flownb.model import events as e
-from flownb.model.decision import Action
-from flownb.model.nodes import Branch, CheckpointNode, Container, FlowNode, Foreach, Leaf, Loop, Node, Parallel, walk
-from flownb.model.policy import Retry
+from flownb.model.nodes import Branch, CheckpointNode, Container, FlowNode, Foreach, Loop, Node, Parallel, walk
 from flownb.model.record import Record
 from flownb.model.state import Former, NodeStatus, fingerprint_of
 from flownb.plan.graph import TOP, Unit, is_gate
-from flownb.templates.expressions import render_apart
 
 T = TypeVar("T")
 _OVER: Final = (NodeStatus.FAILED, NodeStatus.CANCELLED)
@@ -48,6 +42,11 @@ class Runner:
     """What names mean here."""
     stop: StopScope
     """Whether nothing new starts here."""
+
+    @property
+    def work(self) -> Work:
+        """What does one node, item or round here."""
+        return Work(self.context, self.names, self.stop, self._content, self._answering)
 
     # A document.
 
@@ -95,7 +94,7 @@ class Runner:
         try:
             reason = self._skip_reason(unit, key, is_chosen=is_chosen)
         except FlowError as error:
-            return self._failed(node, key, self._failed_by(error, node, key, 0))
+            return self.work.failed(node, key, self.work.failed_by(error, node, key, 0))
         if reason is not None:
             self._skip(node, key, reason)
             return Done()
@@ -106,7 +105,7 @@ class Runner:
             return LEFT
         if node.policy.cache and self._take_cached(node, key):
             return Done()
-        return await (self.run_once(node, key) if node.repeat is None else self._repeated(node, key))
+        return await (self.work.run_once(node, key) if node.repeat is None else self._repeated(node, key))
 
     def _skip_reason(self, unit: Unit, key: str, *, is_chosen: bool) -> str | None:
         """Return why a node is skipped; None: it is not (format.md, section 4.3).
@@ -123,7 +122,7 @@ class Runner:
 
     def _skip(self, node: Node, key: str, reason: str) -> None:
         ledger, reads = self.context.ledger, reads_of(self.names, node, only="when")
-        definition = self._definition(node)
+        definition = self.work.definition(node)
         ledger.emit(e.NodeSkipped(at=ledger.now(), key=key, definition=definition, reads=reads, reason=reason))
 
     def _is_same(self, node: Node, key: str, *, is_one: bool = False) -> bool:
@@ -133,7 +132,7 @@ class Runner:
         if (
             former is None
             or not _can_be_same(former, node, is_one=is_one)
-            or former.node.definition != self._definition(node)
+            or former.node.definition != self.work.definition(node)
         ):
             return False
         if former.node.reads != reads_of(self.names, node, is_one=is_one):
@@ -147,7 +146,7 @@ class Runner:
 
     def _take_over(self, node: Node, key: str, output: JsonValue, taken: e.Taken) -> None:
         """Take the value of an earlier run for this one's."""
-        begun = self._begun(node, key, 1)
+        begun = self.work.begun(node, key, 1)
         self.context.ledger.complete(key, NodeResult(output, begun=begun, taken=taken))
 
     def _take_cached(self, node: Node, key: str) -> bool:
@@ -166,11 +165,11 @@ class Runner:
         """Run all items or rounds of a node."""
         try:
             work = self._rounds(node, key) if isinstance(node.repeat, Loop) else self._each(node, key)
-            outcome = await self._attended(key, work)
+            outcome = await self.work.attended(key, work)
         except FlowError as error:
-            outcome = self._failed_by(error, node, key, 0)
+            outcome = self.work.failed_by(error, node, key, 0)
         if isinstance(outcome, Failed):
-            return self._failed(node, key, outcome)
+            return self.work.failed(node, key, outcome)
         if isinstance(outcome, Done):
             self.context.ledger.complete(key, outcome.result)
         return outcome
@@ -181,7 +180,7 @@ class Runner:
         uses = uses_in(node, "foreach")
         items = items_of(repeat, worked_out(self.names, repeat.items, uses, key))
         hidden = (repeat.as_name, "item") if tainted(self.names, uses) else ()
-        self._begin(node, key, 1, len(items))
+        self.work.begin(node, key, 1, len(items))
         part = replace(self, stop=StopScope(self.stop))
         pace = Pace(repeat.rate, partial(self.context.pause, stop=part.stop))
 
@@ -201,7 +200,7 @@ class Runner:
     async def _rounds(self, node: Node, key: str) -> Outcome:
         repeat, ledger = node.repeat, self.context.ledger
         assert isinstance(repeat, Loop)
-        self._begin(node, key, 1)
+        self.work.begin(node, key, 1)
 
         def value_of(count: int) -> object:
             made = ledger.value_of(f"{key}{{{count}}}") if count >= 0 else None
@@ -239,185 +238,15 @@ class Runner:
         """Run one item or round of a node."""
         if self._is_same(node, key, is_one=True) or (node.policy.cache and self._take_cached(node, key)):
             return Done()
-        return await self.run_once(node, key)
-
-    # A node, an item or a round, with its policy.
-
-    async def run_once(self, node: Node, key: str) -> Outcome:
-        """Run one node, item or round with its policy, and say how it ended."""
-        if self.stop.is_stopping:
-            return LEFT
-        outcome = await self._attended(key, self._attempts(node, key))
-        match outcome:
-            case Done(result):
-                self.context.ledger.complete(key, result)
-                return Done()
-            case Failed():
-                return await self._attended(key, self._given_up(node, key, outcome))
-            case Left():
-                return outcome
-            case _:
-                assert_never(outcome)
-
-    async def _attended(self, key: str, work: Awaitable[Outcome]) -> Outcome:
-        """Return how some work of a key ended; where it was left or stopped, the record says so."""
-        try:
-            outcome = await work
-        except asyncio.CancelledError:
-            self.context.ledger.cancelled(key)
-            raise
-        if isinstance(outcome, Left):
-            self.context.ledger.cancelled(key)
-        return outcome
-
-    async def _attempts(self, node: Node, key: str) -> Outcome:
-        state = self.context.ledger.state
-        known = state.nodes.get(key)
-        if node.policy.once and (key in state.former or (known is not None and known.attempts)):
-            outcome = await self._asked_again(node, key, known.attempts if known else 1)
-            if outcome is not None:
-                return outcome
-            known = state.nodes.get(key)
-        # Where it failed or was stopped in an earlier attempt of what holds it, it begins anew (format.md, section 4.4).
-        failed = known.failed_attempts if known and known.status not in _OVER else 0
-        work, again = partial(self._attempt, node, key, failed + 1), partial(self._tried_again, key)
-        return await retry(self._retry_of(node), failed, work, again, self.context.services.uniform)
-
-    def _retry_of(self, node: Node) -> Retry | None:
-        """Return what is tried again; what answers a failure has one attempt (format.md, section 4.5), as has `once`."""
-        policy = node.policy.retry
-        if policy is None or node.policy.once or node.id in self.names.program.graph.reserved:
-            return None
-        if policy.on is None and isinstance(node, Leaf) and node.DEFAULT_RETRY_ON:
-            return policy.model_copy(update={"on": node.DEFAULT_RETRY_ON})
-        return policy
-
-    async def _tried_again(self, key: str, failed: Failed, wait_s: float) -> None:
-        ledger = self.context.ledger
-        ledger.emit(e.AttemptFailed(at=ledger.now(), key=key, failure=failed.failures[0], wait_s=wait_s))
-        with self.context.clock.working():
-            await self.context.services.sleep(wait_s)
-
-    async def _asked_again(self, node: Node, key: str, attempts: int) -> Outcome | None:
-        """Ask what became of a node that is never repeated without asking; None: it runs again."""
-        decision = await ask_again(self.context, node, key, self._begun(node, key, 1), self.stop)
-        if decision is None:
-            return LEFT
-        match decision.action:
-            case Action.HAPPENED:
-                former = self.context.ledger.state.former.get(key)
-                output = former.node.output if former else None
-                return Done(NodeResult(output if decision.input is None else decision.input))
-            case Action.AGAIN:
-                return None
-            case _:
-                error = RejectedError(f"`{key}` {was_before(self.context, key)}; {decision.by} let it fail")
-                return self._failed_by(error, node, key, attempts)
-
-    def _failed_by(self, error: Exception, node: Node, key: str, attempts: int) -> Failed:
-        is_tainted = bool(tainted(self.names, body_uses(node)))
-        return failed_by(error, node, key, attempts, self.context.services.redactor, is_tainted=is_tainted)
-
-    async def _attempt(self, node: Node, key: str, first: int, number: int) -> Outcome:
-        try:
-            match node:
-                case CheckpointNode():
-                    return await self._ask(node, key)
-                case Container() | FlowNode():
-                    self._begin(node, key, number)
-                    return await in_time(node.policy.timeout, self._content(node, key))
-                case _:
-                    return await self._leaf(node, key, number, is_new=number == first)
-        except Exception as error:  # noqa: BLE001 a stranger's code
-            return self._failed_by(error, node, key, number)
-
-    async def _ask(self, node: CheckpointNode, key: str) -> Outcome:
-        services = self.context.services
-        hidden = tainted(self.names, body_uses(node))
-        values = {source: shown(self.names, source, uses_in(node, "show"), key) for source in node.show}
-        rendered = await render_apart(node.body, self.names.body_values(node, key), hidden=hidden)
-        text = services.redactor.text(str(rendered).rstrip("\n"))
-        question = question_of(node, key, text, values, services.clock(), services.redactor.text)
-        begun = self._begun(node, key, 1, evidence_of(question, values, services.redactor.text))
-        result = await ask(self.context, node, question, values, begun, self.stop)
-        return LEFT if result is None else Done(result)
-
-    async def _leaf(self, node: Leaf, key: str, number: int, *, is_new: bool) -> Outcome:
-        with self.context.clock.working():
-            async with self.context.slots:
-                if is_new and self.stop.is_stopping:
-                    return LEFT
-                return await self._at_work(node, key, number)
-
-    async def _at_work(self, node: Leaf, key: str, number: int) -> Outcome:
-        """Make one attempt; of what only works something out the beginning is written with its end."""
-        ledger = self.context.ledger
-        begun = self._begun(node, key, number)
-        is_quick = node.IS_PURE and not node.policy.once
-        if not is_quick:
-            ledger.begin(key, begun)
-        if not await ledger.commit():
-            return LEFT
-        try:
-            result = await in_time(node.policy.timeout, run_leaf(node, key, self.names))
-        except Exception:
-            if is_quick:
-                ledger.begin(key, begun)
-            raise
-        return Done(replace(result, begun=begun) if is_quick else result)
-
-    async def _given_up(self, node: Node, key: str, failed: Failed) -> Outcome:
-        """Run the fallback, or let the node be failed."""
-        fallback = node.policy.fallback
-        if not fallback:
-            return self._failed(node, key, failed)
-        graph = self.names.program.graph
-        is_one_of_many = not key.endswith(node.id) or graph.is_shared(fallback)
-        error = {"error": Record(failed.failures[0].as_json())}
-        names = self.names.inside(error, prefix=f"{key}/" if is_one_of_many else None)
-        more = await self._answering(fallback, names)
-        match more:
-            case Done():
-                result = NodeResult(gather=e.Gather.ONE, parts={fallback: names.prefix + fallback})
-                self.context.ledger.complete(key, result, fallback=fallback)
-                return more
-            case Failed():
-                return self._failed(node, key, replace(failed, failures=failed.failures + more.failures))
-            case Left():
-                return more
-            case _:
-                assert_never(more)
-
-    def _failed(self, node: Node, key: str, failed: Failed) -> Outcome:
-        """Say that a node failed for good."""
-        ledger, continued = self.context.ledger, node.policy.continue_on_error
-        ledger.emit(e.NodeFailed(at=ledger.now(), key=key, failure=failed.failures[0], continued=continued))
-        return Done() if continued else failed
+        return await self.work.run_once(node, key)
 
     async def _answering(self, node: str, names: Namespace) -> Outcome:
         """Run a node that is reserved for failures; it starts although nothing else does."""
         unit = self.names.program.graph.reserved[node]
         return await Runner(self.context, names, StopScope(catches=True)).run_unit(unit)
 
-    def _begin(self, node: Node, key: str, attempt: int, count: int | None = None) -> None:
-        """Say that an attempt begins, on what the node reads now; `count` is how many items it has."""
-        self.context.ledger.begin(key, self._begun(node, key, attempt), count)
-
-    def _begun(self, node: Node, key: str, attempt: int, evidence: Mapping[str, str] | None = None) -> e.Begun:
-        reads = reads_of(self.names, node, is_one=key[-1] in "]}") | dict(evidence or {})
-        return e.Begun(
-            at=self.context.ledger.now(),
-            attempt=attempt,
-            definition=self._definition(node),
-            reads=reads,
-            inside=self.names.holder_of(node.id, key),
-        )
-
-    def _definition(self, node: Node) -> str:
-        return self.names.program.definitions.get(node.id, "")
-
     def _fingerprint(self, node: Node, key: str) -> str:
-        begun = self._begun(node, key, 1)
+        begun = self.work.begun(node, key, 1)
         return fingerprint_of(begun.definition, begun.reads)
 
     # What is inside a container or a sub-flow.
@@ -511,17 +340,3 @@ def _can_be_same(former: Former, node: Node, *, is_one: bool) -> bool:
     if former.run_id is not None and node.repeat is not None and not is_one:
         return False
     return node.policy.continue_on_error or not known.continued
-
-
-async def in_time(limit_s: float | None, work: Awaitable[T]) -> T:
-    """Await some work; past the limit it is cancelled, and ends before NodeTimeoutError is raised."""
-    if limit_s is None:
-        return await work
-    timer = asyncio.timeout(limit_s)
-    try:
-        async with timer:
-            return await work
-    except TimeoutError:
-        if timer.expired():
-            raise NodeTimeoutError(f"it took longer than {limit_s:g} s and was stopped") from None
-        raise
