@@ -86,11 +86,8 @@ def test_a_cards_widgets_are_closed_with_their_layouts_and_styles(k: Kernel, way
         opened, big = json.loads(k.value("count()").replace("(", "[").replace(")", "]"))
         return opened, big
 
-    once()
-    opened, _ = once()
-    for _ in range(3):
-        assert once()[0] == opened
-    assert opened <= 6, "at most the box of the last run is open, with the text in it"
+    for _ in range(5):  # Where both answers came before the cell returned there is no box.
+        assert once()[0] <= 6, "at most the box of the last run is open, with the text in it"
     assert k.run("%unload_ext flownb").ok
     assert k.value("count()[0]") == "0"
 
