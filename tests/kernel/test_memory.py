@@ -51,9 +51,11 @@ def test_fifty_runs_leave_no_more_in_memory_than_one(k: Kernel, way: str) -> Non
     before = float(k.value("rss_mb()"))
     for _ in range(50):
         assert k.run(cell).ok is (way != "failing")
-    assert k.value("count()[1]") in ("1", "2")
+    # The thread of the last run lets go of it a moment after the cell has ended.
+    k.wait_until(lambda: k.value("count()[1]") in ("1", "2"), "all but the last runs to be gone")
     assert float(k.value("rss_mb()")) - before < 60, "a run is 10 MB, 50 are 500"
-    assert k.value("len(get_ipython().find_line_magic('flow_runs').__self__.commands.begun._runs)") == "1"
+    kept = "len(get_ipython().find_line_magic('flow_runs').__self__.commands.begun._runs)"
+    k.wait_until(lambda: k.value(kept) == "1", "all but the last runs to be forgotten")
 
 
 def test_a_run_that_somebody_holds_keeps_its_values_and_the_others_read_their_state(k: Kernel) -> None:
@@ -86,11 +88,8 @@ def test_a_cards_widgets_are_closed_with_their_layouts_and_styles(k: Kernel, way
         opened, big = json.loads(k.value("count()").replace("(", "[").replace(")", "]"))
         return opened, big
 
-    once()
-    opened, _ = once()
-    for _ in range(3):
-        assert once()[0] == opened
-    assert opened <= 6, "at most the box of the last run is open, with the text in it"
+    for _ in range(5):  # Where both answers came before the cell returned there is no box.
+        assert once()[0] <= 6, "at most the box of the last run is open, with the text in it"
     assert k.run("%unload_ext flownb").ok
     assert k.value("count()[0]") == "0"
 
