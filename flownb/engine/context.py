@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -80,6 +81,8 @@ class RunContext:
     """Whether nothing new starts in the run."""
     reject: Callable[[], None]
     """Ends the run as rejected, once what is under way is done."""
+    at_work: set[asyncio.Task[Any]]
+    """The tasks in which a runtime is under way: being cancelled again tells it to end at once."""
 
     async def pause(self, seconds: float, stop: StopScope) -> bool:
         """Wait, which counts as work; return whether something may still start: a stop ends the wait."""

@@ -45,12 +45,12 @@ class Engine:
         left_s = None if limit_s is None else max(0.0, limit_s - (state.clock.seconds - state.clock.limit_from_s))
         self._clock = WorkClock(left_s, self.ledger, self._stop, self._time_over, services.keep, self._quiet)
         slots = asyncio.Semaphore(program.workflow.concurrency)
-        self._context = RunContext(services, self.ledger, self._clock, slots, self._stop, self._reject)
+        self._context = RunContext(services, self.ledger, self._clock, slots, self._stop, self._reject, set())
         self.outputs: dict[str, object] | None = None
         """What the run returned, as it was made; None while it is not completed."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Outcome] | None = None
-        self._is_rejected = self._is_cancelled = self._is_timed_out = False
+        self._is_rejected = self._is_cancelled = self._is_timed_out = self._is_breaking_off = False
 
     # What others may say, from any thread.
 
@@ -75,9 +75,12 @@ class Engine:
 
     def _break_off(self) -> None:
         """Let nothing new start, and stop what is under way."""
+        is_again, self._is_breaking_off = self._is_breaking_off, True
         self._stop.stop()
         if self._task is not None:
             self._task.cancel()
+        for task in tuple(self._context.at_work) if is_again else ():
+            task.cancel()  # The groups that hold it have passed on the first one, and pass on no other.
 
     def _time_over(self) -> None:
         self._is_timed_out = True

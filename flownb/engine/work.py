@@ -162,12 +162,17 @@ class Work:
             ledger.begin(key, begun)
         if not await ledger.commit():
             return LEFT
+        task = asyncio.current_task()
+        assert task is not None, "nodes are run by tasks"
+        self.context.at_work.add(task)
         try:
             result = await in_time(node.policy.timeout, run_leaf(node, key, self.names))
         except Exception:
             if is_quick:
                 ledger.begin(key, begun)
             raise
+        finally:
+            self.context.at_work.discard(task)
         return Done(replace(result, begun=begun) if is_quick else result)
 
     async def _given_up(self, node: Node, key: str, failed: Failed) -> Outcome:

@@ -62,7 +62,7 @@ def check_quickstart(notebook: Any) -> None:  # Any: nbformat's nodes
     assert "| Harbour Bridge | 119 | 1316 | 1909 |" in text_of(cell_with(notebook, "from IPython.display"))
     assert "weather: from cached_weather" in text_of(cell_with(notebook, "print(bikes.status"))
     again = text_of(cell_with(notebook, "%flow_resume"))
-    assert "- **run again**: `report`, `check`" in again
+    assert "- **run again**: `report` (from here on), `check` (from here on)" in again
     reused = next(line for line in again.splitlines() if line.startswith("- **reuse**"))
     assert re.findall("`(.*?)`", reused) == ["load", "weather", "capacity", "clean", "summaries", "review"]
     assert "bicycles" in text_of(cell_with(notebook, "%flow_runs"))
