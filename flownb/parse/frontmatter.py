@@ -18,7 +18,8 @@ from flownb.parse.ids import identifier
 from flownb.parse.mismatch import explain
 from flownb.parse.nearest import did_you_mean
 from flownb.parse.source import Problems, Source, both_lines, front_matter_end, shortened
-from flownb.parse.yaml_values import Value, YamlError, load_yaml
+from flownb.parse.yaml_values import Value, load_yaml
+from flownb.parse.yaml_words import YamlError
 from flownb.spans import Span
 
 _SLUG: Final = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -105,7 +106,8 @@ def read_front_matter(source: Source, problems: Problems) -> Head:
         return head
     try:
         whole = load_yaml(
-            source.lines[1 : head.end - 1], lambda line, column, length: source.span(line + 1, column, length), problems
+            "\n".join(source.lines[1 : head.end - 1]),
+            lambda line, column, length: source.span(line + 1, column, length),
         )
     except YamlError as error:
         problems.error(error.code, error.message, error.span, error.hint)

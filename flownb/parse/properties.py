@@ -10,10 +10,10 @@ from typing import Final
 from flownb.codes import Code
 from flownb.parse.keys import EXPRESSION_KEYS
 from flownb.parse.nearest import nearest
-from flownb.parse.quick_values import quick_value
 from flownb.parse.sections import BulletList, Fence, Item
 from flownb.parse.source import Problems, Source, shortened
-from flownb.parse.yaml_values import Value, YamlError, braces_error, load_yaml
+from flownb.parse.yaml_values import Value, load_yaml
+from flownb.parse.yaml_words import YamlError, braces_error
 from flownb.spans import Span
 
 _KEY: Final = re.compile(
@@ -67,7 +67,7 @@ def read_list(block: BulletList, source: Source, problems: Problems) -> list[Pro
     found: list[Property] = []
     for item in block.items:
         try:
-            found.append(_read_item(item, source, problems))
+            found.append(_read_item(item, source))
         except YamlError as error:
             problems.error(error.code, error.message, error.span, error.hint)
             key = _KEY.match(source.lines[item.line], item.column)
@@ -85,9 +85,7 @@ def read_fence(fence: Fence, source: Source, problems: Problems) -> Property:
         return Property(canonical(second), key_span, fence_value(fence, source), is_fenced=True)
     try:
         value = load_yaml(
-            fence.body.split("\n"),
-            lambda line, at, length: source.span(fence.line + 1 + line, fence.indent + at, length),
-            problems,
+            fence.body, lambda line, at, length: source.span(fence.line + 1 + line, fence.indent + at, length)
         )
     except YamlError as error:
         problems.error(error.code, error.message, error.span, error.hint)
@@ -105,7 +103,7 @@ def _key_span(match: re.Match[str], item: Item, source: Source) -> Span:
     return source.span(item.line, match.start("key"), len(match["key"]))
 
 
-def _read_item(item: Item, source: Source, problems: Problems) -> Property:
+def _read_item(item: Item, source: Source) -> Property:
     """Return the property of one item.
 
     Raises:
@@ -125,13 +123,9 @@ def _read_item(item: Item, source: Source, problems: Problems) -> Property:
     column = match.end() + len(rest) - len(rest.lstrip())
     if text.startswith("{{"):
         raise _braces(match["key"], text, source.span(item.line, column, len(text)))
-    if end == item.line + 1:
-        if not text:
-            return Property(canonical(match["key"]), key_span, Value(None, key_span))
-        quick = quick_value(text, source.span, item.line, column)
-        if quick:
-            return Property(canonical(match["key"]), key_span, quick)
-    return Property(canonical(match["key"]), key_span, _yaml_item(item, end, match["key"], source, problems))
+    if end == item.line + 1 and not text:
+        return Property(canonical(match["key"]), key_span, Value(None, key_span))
+    return Property(canonical(match["key"]), key_span, _item_value(item, end, match["key"], source))
 
 
 def _braces(key: str, text: str, where: Span) -> YamlError:
@@ -155,8 +149,8 @@ def _item_error(match: re.Match[str] | None, text: str, where: Span) -> YamlErro
     )
 
 
-def _yaml_item(item: Item, end: int, key: str, source: Source, problems: Problems) -> Value:
-    """Return the value of an item that only ruamel.yaml can read."""
+def _item_value(item: Item, end: int, key: str, source: Source) -> Value:
+    """Return the value of an item; its further lines may be indented by tabs, as Markdown takes them."""
     lines = [" " * item.column + source.lines[item.line][item.column :]]
     shifts = [0]
     for line in source.lines[item.line + 1 : end]:
@@ -177,7 +171,7 @@ def _yaml_item(item: Item, end: int, key: str, source: Source, problems: Problem
                 locate(number, len(text) - len(text.lstrip()), 3),
                 "begin the fence at the start of a line, below the list",
             )
-    whole = load_yaml(lines, locate, problems)
+    whole = load_yaml("\n".join(lines), locate)
     if len(whole.keys) > 1:
         second = list(whole.keys.items())[1]
         message = f"'{shortened(second[0])}' stands in the item of '{key}'"

@@ -15,8 +15,6 @@ MAX_BYTES: Final = 1024 * 1024
 """The largest document (format.md 1.1)."""
 MAX_PROBLEMS: Final = 1000
 """The most problems that are told of one document."""
-_YAML_START: Final = 30
-"""What each YAML text costs besides its length, in characters."""
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 Locate = Callable[[int, int, int], Span]
@@ -51,8 +49,6 @@ class Problems:
 
     found: list[Diagnostic] = field(default_factory=list)
     """What was found, in the order of finding."""
-    yaml_left: int = 256 * 1024
-    """How many characters of YAML may still be read; it takes 90 KB a second."""
     _seen: set[tuple[Code, Span]] = field(default_factory=set)
 
     @property
@@ -68,11 +64,6 @@ class Problems:
         """Add a warning."""
         shown = {"message": _one_line(message), "hint": _one_line(hint)}
         self._add(Diagnostic(code=code, span=span, severity=Severity.WARNING, **shown))
-
-    def spend(self, characters: int) -> bool:
-        """Take from what ruamel.yaml may still read in this document; return whether there was enough."""
-        self.yaml_left -= characters + _YAML_START
-        return self.yaml_left >= 0
 
     def _add(self, problem: Diagnostic) -> None:
         if not self.is_full and (problem.code, problem.span) not in self._seen:

@@ -15,7 +15,6 @@ from jsonschema import Draft202012Validator
 from flownb import codes
 from flownb.codes import Code
 from flownb.parse.schema import front_matter_schema, properties_schema
-from flownb.parse.source import Problems
 from flownb.parse.yaml_values import load_yaml
 from flownb.spans import Span
 
@@ -24,7 +23,7 @@ SCHEMAS = {"front-matter": front_matter_schema, "properties": properties_schema}
 
 
 def data_of(text: str) -> object:
-    return load_yaml(text.split("\n"), lambda line, column, length: Span("x", line + 1, column + 1), Problems()).data
+    return load_yaml(text, lambda line, column, length: Span("x", line + 1, column + 1)).data
 
 
 def compare(path: Path, wanted: str, *, regen: bool) -> None:

@@ -236,3 +236,8 @@ def test_without_an_answer_such_a_node_stays_open(terminal: Terminal) -> None:
 def test_yaml_that_is_none_is_refused_with_its_source() -> None:
     with pytest.raises(FlowError, match="-i topic: "):
         read_yaml("[1, ", "-i topic")
+
+
+def test_inputs_may_be_as_large_as_a_body_and_a_float_may_be_no_number() -> None:
+    assert read_yaml("x" * 70_000, "-i topic") == "x" * 70_000
+    assert read_yaml("[.inf, on, 007]", "-i topic") == [float("inf"), "on", 7]
