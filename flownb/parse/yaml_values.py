@@ -125,11 +125,7 @@ def load_yaml(text: str, locate: Locate, limits: Limits = Limits()) -> Value:
         return _Reader(lines, locate, limits).document()
     except yaml.MarkedYAMLError as error:
         raise syntax_error(error, lines, locate) from error
-    except (
-        yaml.YAMLError,
-        ValueError,
-        OverflowError,
-    ) as error:  # The parser in Python has no better one for "\\UFFFFFFFF".
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # `"\\UFFFFFFFF"`, to the parser in Python.
         what = f"this is not YAML: {shortened(str(error))}"
         raise YamlError(Code.YAML_SYNTAX, what, locate(0, 0, 1)) from error
 
@@ -344,7 +340,7 @@ class _Reader:
         text = self.lines[line] if line < len(self.lines) else ""
         if line != end.line:
             return self.locate(line, column, max(1, len(text.rstrip()) - column)), ""
-        return self.locate(line, column, max(1, end.column - column)), text[column : end.column].rstrip()
+        return self.locate(line, column, max(1, end.column - column)), text[column : end.column]
 
     def check_tag(self, event: CollectionStartEvent, kind: str) -> None:
         """Raise where a tag would build an object."""

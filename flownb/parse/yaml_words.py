@@ -30,7 +30,7 @@ _SAYINGS: Final = (
     ("sequence entries are not allowed", "a list begins behind a key", "begin it in a line of its own, or put the text in quotes"),
     ("keys are not allowed", "`? ` stands where no key begins", "put the text in quotes"),
     ("Unicode character", "an escape that stands for no character", "write the character itself"),
-    ("escape|hexdecimal", "an escape that YAML does not have", r"write `\\` for a backslash, or take single quotes"),
+    ("escape|hexa?decimal", "an escape that YAML does not have", r"write `\\` for a backslash, or take single quotes"),
     ("alphabetic or numeric", "no name stands behind `&` or `*`", "a text that begins with `&` or `*` must be quoted"),
     ("directive|YAML document|non-alphabetical", "a line that begins with `%` is a directive, and this one is not read", "take it away, or put the text in quotes"),
     ("document start", "expected the end of the text, but got {found}", "put the whole text in quotes"),
@@ -81,7 +81,7 @@ def syntax_error(error: MarkedYAMLError, lines: Sequence[str], locate: Locate) -
     marks = (error.problem_mark, error.context_mark)
     mark = next(filter(None, reversed(marks) if _FROM_THE_START.search(problem) else marks), None)
     line, column = (mark.line, mark.column) if mark else (0, 0)
-    if not any(text.strip() for text in lines[line:]):
+    if line >= len(lines):
         line = max((number for number, text in enumerate(lines) if text.strip()), default=0)
         column = len(lines[line].rstrip())
     written = lines[line]

@@ -78,6 +78,7 @@ def outcome(text: str, parser: type, monkeypatch: pytest.MonkeyPatch) -> object:
 
 @given(TEXTS.map(lambda text: text.replace("\t", " ")))  # The parser in Python takes fewer tabs.
 @example('"\\UFFFFFFFF"')
+@example('"\\U00110000"')
 def test_the_parser_in_python_reads_what_the_one_in_c_reads(text: str) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         quick = outcome(text, yaml.CBaseLoader, monkeypatch)

@@ -87,6 +87,7 @@ def test_no_number_is_a_float(text: str) -> None:
         ("a: &x [1]\nb: *x\nc: &x 2\nd: *x", {"a": [1], "b": [1], "c": 2, "d": 2}),
         ("&a [&a 1, *a]", [1, 1]),
         ("&a k: 1\nb: *a", {"k": 1, "b": "k"}),
+        ("a: 1\n\ufeffb: 2", {"a": 1, "\ufeffb": 2}),
     ],
 )
 def test_libyaml_is_made_to_read_yaml_1_2(text: str, value: object) -> None:
@@ -132,6 +133,7 @@ def test_places_are_those_of_the_written_lines(line_end: str) -> None:
     assert value.at(["b", 0]).keys["d e"] == Span("x", 3, 15, 5)
     assert value.at(["b", 0, "d e", 0]).span == Span("x", 3, 23, 1)
     assert value.at(["b", 0, "d e"]).raw == "[x]"
+    assert (value.parts["b"].span, value.parts["b"].raw) == (Span("x", 3, 3, 23), "")
     assert value.parts["t"].data == "\nin\n deeper\n"
     assert value.parts["t"].place(2, 1, 2) == Span("x", 6, 4, 2)
     assert value.parts["t"].place(3, 2, 6) == Span("x", 7, 5, 6)
@@ -143,6 +145,7 @@ def test_places_are_those_of_the_written_lines(line_end: str) -> None:
         ("a: b: c", "`: ` stands inside a text", (1, 5), "in quotes"),
         ("a:\n  b\n c: d", "`: ` stands inside a text", (3, 3), "one column"),
         ("a: [b", "expected ',' or ']', but got the end of the text", (1, 6), "close the bracket"),
+        ("a: [b\n \n\n", "expected ',' or ']', but got the end of the text", (1, 6), "close the bracket"),
         ("a: {b: c\nd: e", "expected ',' or '}', but got `:`", (2, 2), "close the bracket"),
         ("{a: b:}", "`:` ends a text", (1, 5), "in quotes"),
         ("a: 1\nb\nc: 2", "no `: ` stands behind `b`", (2, 1), "write `key: value`"),
@@ -189,6 +192,8 @@ def test_what_is_no_yaml_is_told_where_it_is_to_be_put_right(
     [
         ("{{ a }}", "must be quoted", (1, 1, 7)),
         ("a: {{ b.c }}/d", "must be quoted", (1, 4, 9)),
+        ("a: {{ 'it's' }}", "must be quoted", (1, 4, 12)),
+        ("a: {{ 'b }", "must be quoted", (1, 4, 2)),
         ("a: [{{ b }}]", "must be quoted", (1, 5, 7)),
         ("{{ a }}: 1", "must be quoted", (1, 1, 7)),
         ("? [a]\n: b", "a key must be a text", (1, 3, 1)),
@@ -220,6 +225,7 @@ def test_an_alias_counts_for_all_that_it_stands_for() -> None:
     assert read(text, Limits(values=14, depth=4)).data == {"a": [1, [2]], "b": [1, [2]], "c": [[1, [2]]]}
     assert error_of(text, Limits(values=13)).span == Span("x", 3, 5, 2)
     assert "nested too deeply" in error_of(text, Limits(depth=3)).message
+    assert "nested too deeply" in error_of("- &a [[[1]], &b 2]\n- [*a]", Limits(depth=4)).message
 
 
 DEEP = ["[", "{", "{a: ", "[{a: ", "- ", "? ", "- - ? ", "a: [", "[[[]],", "!!seq [", "&a [", "[? ", "{? "]
