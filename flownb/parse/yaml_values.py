@@ -125,7 +125,7 @@ def load_yaml(text: str, locate: Locate, limits: Limits = Limits()) -> Value:
         return _Reader(lines, locate, limits).document()
     except yaml.MarkedYAMLError as error:
         raise syntax_error(error, lines, locate) from error
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # `"\\UFFFFFFFF"`, to the parser in Python.
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # `"\UFFFFFFFF"`, to the parser in Python.
         what = f"this is not YAML: {shortened(str(error))}"
         raise YamlError(Code.YAML_SYNTAX, what, locate(0, 0, 1)) from error
 
