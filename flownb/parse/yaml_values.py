@@ -35,6 +35,8 @@ try:
 except ImportError:  # A PyYAML that was built without libyaml: the same events, many times slower.
     from yaml import BaseLoader as Parser  # type: ignore[assignment]
 
+MAX_CHARACTERS: Final = 64 * 1024
+"""The most characters of front matter and in one property (format.md 1.1)."""
 _TAG: Final = "tag:yaml.org,2002:"
 _WORDS: Final[Mapping[str, bool | None]] = {
     "": None,
@@ -59,8 +61,8 @@ _MISREAD: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 class Limits:
     """How much YAML is read in one place."""
 
-    characters: int = 64 * 1024
-    """The most characters (format.md 1.1)."""
+    characters: int = MAX_CHARACTERS
+    """The most characters."""
     values: int = 20_000
     """The most values that the text may stand for; what an alias stands for counts each time."""
     depth: int = 100
