@@ -5,8 +5,8 @@ from __future__ import annotations
 from flownb.model.nodes import Branch, Container, Foreach, Group, Node, Parallel
 from flownb.model.policy import ExecutorName, Policy
 from flownb.parse.drafts import Draft
-from flownb.parse.yaml_values import Value
 from flownb.text.spans import Span
+from flownb.text.yaml import Value
 
 _CONTAINERS = {"group": Group, "branch": Branch, "parallel": Parallel}
 

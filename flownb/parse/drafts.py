@@ -12,11 +12,12 @@ from flownb.parse.ids import Name, check_id, read_name
 from flownb.parse.keys import CONTAINERS, MARKERS, REPEATS, Kinds, has_body
 from flownb.parse.properties import Property, fence_value, is_property_list, read_fence, read_list
 from flownb.parse.sections import BulletList, Section
-from flownb.parse.source import Problems, Source, both_lines, shortened
-from flownb.parse.yaml_values import Value
+from flownb.parse.source import Problems, Source
 from flownb.text.codes import Code
+from flownb.text.lines import shortened
 from flownb.text.nearest import did_you_mean, one_of
-from flownb.text.spans import Span
+from flownb.text.spans import Span, both_lines
+from flownb.text.yaml import Value
 
 GROUP = "group"
 """The name of a section that only holds nodes."""

@@ -10,8 +10,9 @@ from typing import Final
 from flownb.parse.keys import Kinds
 from flownb.parse.properties import canonical
 from flownb.parse.sections import Fence, Section
-from flownb.parse.source import Problems, Source, shortened
+from flownb.parse.source import Problems, Source
 from flownb.text.codes import Code
+from flownb.text.lines import shortened
 from flownb.text.nearest import did_you_mean, distance
 
 EXAMPLE: Final = "example"

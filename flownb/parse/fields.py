@@ -16,10 +16,11 @@ from flownb.model.types import TypeNotationError, check_type, convert, is_descri
 from flownb.parse.drafts import Draft, known_values
 from flownb.parse.keys import FOREACH_KEYS, LOOP_KEYS, POLICY_KEYS, REPEATS, has_body
 from flownb.parse.mismatch import WANTED, explain, shown
-from flownb.parse.source import Problems, shortened
-from flownb.parse.yaml_values import Value
+from flownb.parse.source import Problems
 from flownb.templates.expressions import RESERVED_NAMES
 from flownb.text.codes import Code
+from flownb.text.lines import shortened
+from flownb.text.yaml import Value
 
 Repeat = TypeVar("Repeat", Foreach, Loop)
 _ADVICE: Final = re.compile(r"(?:: |; )((?:write|did you mean|known are) .*)$")

@@ -15,11 +15,13 @@ from flownb.model.workflow import Input, Order
 from flownb.parse.fields import check_default, check_notation, expression
 from flownb.parse.ids import identifier
 from flownb.parse.mismatch import explain
-from flownb.parse.source import Problems, Source, both_lines, front_matter_end, shortened
-from flownb.parse.yaml_values import Value, YamlError, load_yaml
+from flownb.parse.source import Problems, Source, front_matter_end
 from flownb.text.codes import Code
+from flownb.text.lines import shortened
 from flownb.text.nearest import did_you_mean
-from flownb.text.spans import Span
+from flownb.text.spans import Span, both_lines
+from flownb.text.yaml import Value, load_yaml
+from flownb.text.yaml_words import YamlError
 
 _SLUG: Final = re.compile(r"[a-z0-9][a-z0-9-]*")
 _SECRET: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -105,7 +107,8 @@ def read_front_matter(source: Source, problems: Problems) -> Head:
         return head
     try:
         whole = load_yaml(
-            source.lines[1 : head.end - 1], lambda line, column, length: source.span(line + 1, column, length), problems
+            "\n".join(source.lines[1 : head.end - 1]),
+            lambda line, column, length: source.span(line + 1, column, length),
         )
     except YamlError as error:
         problems.error(error.code, error.message, error.span, error.hint)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from flownb.parse.sections import Section, plain_heading
-from flownb.parse.source import Problems, Source, shortened
+from flownb.parse.source import Problems, Source
 from flownb.templates.expressions import RESERVED_NAMES
 from flownb.text.codes import Code
+from flownb.text.lines import shortened
 from flownb.text.spans import Span
 
 _BY_HAND: Final = re.compile(r"\{#([^{}]*)\}\s*\Z")

@@ -9,10 +9,11 @@ from typing import Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from flownb.parse.source import Problems, shortened
-from flownb.parse.yaml_values import Value
+from flownb.parse.source import Problems
 from flownb.text.codes import Code
+from flownb.text.lines import shortened
 from flownb.text.nearest import did_you_mean
+from flownb.text.yaml import Value
 
 WANTED: Final[Mapping[str, str]] = {
     "needs": "an id or a list of ids",

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from flownb.errors import Diagnostic, Severity
 from flownb.text.codes import Code
+from flownb.text.lines import split_lines
 from flownb.text.spans import Span
 
 MAX_BYTES: Final = 1024 * 1024
 """The largest document (format.md 1.1)."""
 MAX_PROBLEMS: Final = 1000
 """The most problems that are told of one document."""
-_YAML_START: Final = 30
-"""What each YAML text costs besides its length, in characters."""
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-
-Locate = Callable[[int, int, int], Span]
-"""Line and column of a text, both counted from 0, and a length → where that is in the document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +47,6 @@ class Problems:
 
     found: list[Diagnostic] = field(default_factory=list)
     """What was found, in the order of finding."""
-    yaml_left: int = 256 * 1024
-    """How many characters of YAML may still be read; it takes 90 KB a second."""
     _seen: set[tuple[Code, Span]] = field(default_factory=set)
 
     @property
@@ -68,11 +62,6 @@ class Problems:
         """Add a warning."""
         shown = {"message": _one_line(message), "hint": _one_line(hint)}
         self._add(Diagnostic(code=code, span=span, severity=Severity.WARNING, **shown))
-
-    def spend(self, characters: int) -> bool:
-        """Take from what ruamel.yaml may still read in this document; return whether there was enough."""
-        self.yaml_left -= characters + _YAML_START
-        return self.yaml_left >= 0
 
     def _add(self, problem: Diagnostic) -> None:
         if not self.is_full and (problem.code, problem.span) not in self._seen:
@@ -90,22 +79,6 @@ def _one_line(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
-
-
-def shortened(text: str, limit: int = 60) -> str:
-    """Return a text in one line of at most `limit` characters, for a message."""
-    line = " ".join(text.split())
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"
-
-
-def both_lines(first: Span, second: Span) -> str:
-    """Return `lines 3 and 9`, or `both in line 3`."""
-    return f"both in line {first.line}" if first.line == second.line else f"lines {first.line} and {second.line}"
-
-
-def split_lines(text: str) -> list[str]:
-    r"""Return the lines of a text as CommonMark cuts them: at `\\n`, `\\r\\n` and `\\r` only, without a BOM."""
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def front_matter_end(lines: Sequence[str]) -> int:

@@ -10,11 +10,12 @@ from flownb.errors import Diagnostic, Severity
 from flownb.model.nodes import FlowNode
 from flownb.model.workflow import Workflow
 from flownb.parse.drafts import Draft, Outline
-from flownb.parse.source import MAX_BYTES, Problems, decode, shortened
-from flownb.parse.yaml_values import Value
+from flownb.parse.source import MAX_BYTES, Problems, decode
 from flownb.templates.expressions import is_template
 from flownb.text.codes import Code
+from flownb.text.lines import shortened
 from flownb.text.nearest import did_you_mean, nearest
+from flownb.text.yaml import Value
 
 ReadFlow = Callable[[str, Path, tuple[Path, ...]], tuple[Workflow | None, list[Diagnostic]]]
 """Text, path and the paths of the documents on the way to it → what `diagnose` says of it."""

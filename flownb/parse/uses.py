@@ -16,7 +16,6 @@ from flownb.parse.fields import expression_text
 from flownb.parse.keys import EXPRESSION_KEYS
 from flownb.parse.python_names import PythonSyntaxError, ReadName, python_names
 from flownb.parse.source import Problems
-from flownb.parse.yaml_values import Value
 from flownb.templates.expressions import (
     RESERVED_NAMES,
     ExpressionSyntaxError,
@@ -29,6 +28,7 @@ from flownb.templates.expressions import (
     uses_raw,
 )
 from flownb.text.codes import Code
+from flownb.text.yaml import Value
 
 _TARGETS: Final = {"bash": Target.SHELL, "json": Target.JSON, "yaml": Target.JSON}
 _SKIPPED: Final = frozenset({*dir(builtins), "get_ipython"})
