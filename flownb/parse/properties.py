@@ -7,9 +7,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
+from flownb.parse.found import Found, problem
 from flownb.parse.keys import EXPRESSION_KEYS
 from flownb.parse.sections import BulletList, Fence, Item
-from flownb.parse.source import Problems, Source
+from flownb.parse.source import Source
 from flownb.text.codes import Code
 from flownb.text.lines import shortened
 from flownb.text.nearest import nearest
@@ -72,35 +73,34 @@ def _is_property(item: Item, source: Source, known: Collection[str], *, in_node:
     return nearest(key, known) is not None
 
 
-def read_list(block: BulletList, source: Source, known: Collection[str], problems: Problems) -> list[Property]:
+def read_list(block: BulletList, source: Source, known: Collection[str]) -> Found[list[Property]]:
     """Return the properties that a list gives; every item must be one `key: value`.
 
     Args:
         block: The list.
         source: The document.
         known: Every property of any kind.
-        problems: Where items that are none are reported.
     """
     found: list[Property] = []
     for item in block.items:
         try:
             found.append(_read_item(item, source, known))
         except YamlError as error:
-            problems.error(error.code, error.message, error.span, error.hint)
+            yield problem(error.code, error.message, error.span, error.hint)
             key = _KEY.match(source.lines[item.line], item.column)
             if key:
                 found.append(Property(canonical(key["key"]), _key_span(key, item, source), None))
     return found
 
 
-def read_fence(fence: Fence, source: Source, problems: Problems) -> Property:
+def read_fence(fence: Fence, source: Source) -> Found[Property]:
     """Return the property that a fence with a second word gives."""
     first, second = fence.words[:2]
     column = source.lines[fence.line].find(second, fence.info_column + len(first))
     key_span = source.span(fence.line, column, len(second))
     if len(fence.body) > MAX_CHARACTERS:
         what = f"this property has {len(fence.body):,} characters; at most {MAX_CHARACTERS:,} are read"
-        problems.error(Code.TOO_LARGE, what, key_span, "keep data in a file of its own and read it in a node")
+        yield problem(Code.TOO_LARGE, what, key_span, "keep data in a file of its own and read it in a node")
         return Property(canonical(second), key_span, None, is_fenced=True)
     if first not in _DATA_FENCES:
         return Property(canonical(second), key_span, fence_value(fence, source), is_fenced=True)
@@ -109,7 +109,7 @@ def read_fence(fence: Fence, source: Source, problems: Problems) -> Property:
             fence.body, lambda line, at, length: source.span(fence.line + 1 + line, fence.indent + at, length)
         )
     except YamlError as error:
-        problems.error(error.code, error.message, error.span, error.hint)
+        yield problem(error.code, error.message, error.span, error.hint)
         return Property(canonical(second), key_span, None, is_fenced=True)
     return Property(canonical(second), key_span, value, is_fenced=True)
 
