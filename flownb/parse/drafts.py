@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flownb.errors import Diagnostic
-from flownb.model.nodes import Foreach, Leaf, Loop, Use
-from flownb.model.policy import Policy
+from flownb.model.nodes import Leaf
 from flownb.parse.fences import Fences, report_look_alikes, sort_fences
 from flownb.parse.found import Found, collected, problem, warning
 from flownb.parse.ids import Name, check_id, read_name
@@ -27,7 +26,7 @@ GROUP = "group"
 
 @dataclass(slots=True, eq=False)
 class Draft:
-    """A node in the making. What is broken in it has been reported; what is left is used to look at the rest."""
+    """What a section is, before it is understood. What is broken in it has been reported; the rest is looked at all the same."""
 
     name: Name
     """Its heading and id."""
@@ -47,14 +46,6 @@ class Draft:
     """Whether its fence is never closed, so that nothing can be said of what is in it."""
     is_leaf: bool = True
     """Whether it is no container, also where its kind cannot be told."""
-    policy: Policy = field(default_factory=Policy)
-    """How it is run."""
-    repeat: Foreach | Loop | None = None
-    """Whether it repeats."""
-    own: dict[str, object] = field(default_factory=dict)
-    """The values of the properties that only its kind has."""
-    uses: list[Use] = field(default_factory=list)
-    """The names that it reads."""
 
     @property
     def id(self) -> str:

@@ -6,6 +6,7 @@ import json
 import keyword
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from pydantic import JsonValue, ValidationError
@@ -28,11 +29,23 @@ _ADVICE: Final = re.compile(r"(?:: |; )((?:write|did you mean|known are) .*)$")
 _RATE: Final = re.compile(r"\s*([1-9][0-9]{0,8})\s*/\s*(\S.*)")
 
 
-def fill_fields(draft: Draft, defaults: Policy) -> Found[None]:
-    """Understand a draft's properties: its policy, what makes it repeat, and what only its kind has.
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What a draft's properties say."""
+
+    policy: Policy
+    """How it is run."""
+    repeat: Foreach | Loop | None
+    """Whether it repeats."""
+    own: Mapping[str, object]
+    """The values of the properties that only its kind has."""
+
+
+def read_fields(draft: Draft, defaults: Policy) -> Found[Fields]:
+    """Return what a draft's properties say, as far as they fit.
 
     Args:
-        draft: The draft; it is changed.
+        draft: The draft.
         defaults: The document's `defaults`, for leaves that say nothing themselves.
     """
     values = yield from _not_null(known_values(draft))
@@ -45,10 +58,11 @@ def fill_fields(draft: Draft, defaults: Policy) -> Found[None]:
     }
     if texts.get("when"):
         policy["when"] = texts["when"]
-    draft.policy = _with_defaults(draft, (yield from _policy(policy, values)), defaults)
+    own_policy = yield from _policy(policy, values)
     yield from _check_repeat(draft)
-    draft.repeat = yield from _repeat(draft, values, texts)
-    yield from _own(draft, values)
+    repeat = yield from _repeat(draft, values, texts)
+    own = yield from _own(draft, values)
+    return Fields(_with_defaults(draft, own_policy, defaults), repeat, own)
 
 
 def _not_null(values: Mapping[str, Value]) -> Found[dict[str, Value]]:
@@ -219,11 +233,11 @@ def _rate(value: Value | None) -> Found[Rate | None]:
         return None
 
 
-def _own(draft: Draft, values: Mapping[str, Value]) -> Found[None]:
+def _own(draft: Draft, values: Mapping[str, Value]) -> Found[dict[str, object]]:
     """Understand the properties that only the draft's kind has."""
     model: type[Leaf | Parallel] | None = Parallel if draft.title == "parallel" else draft.kind
     if model is None:
-        return
+        return {}
     fields = model.model_fields
     given: dict[str, object] = {key: value.data for key, value in values.items() if key in fields and key not in _TAKEN}
     expressions = draft.kind.EXPRESSIONS if draft.kind else frozenset()
@@ -235,8 +249,7 @@ def _own(draft: Draft, values: Mapping[str, Value]) -> Found[None]:
     for key in missing if draft.body is None or has_body(draft.kind or Leaf) else ():
         what = f"node '{draft.id}' is of type {draft.title} and has no '{key}'"
         yield problem(Code.MISSING_PROPERTY, what, draft.name.span, f"add `- {key}: …` ({WANTED.get(key, 'a value')})")
-    if given:
-        draft.own = yield from _checked(model, given, values)
+    return (yield from _checked(model, given, values)) if given else {}
 
 
 _TAKEN: Final = frozenset({"id", "heading", "span", "policy", "repeat", "spans", "uses", "body", "children"})

@@ -12,6 +12,7 @@ from flownb.model.nodes import Foreach, Use
 from flownb.parse.drafts import Draft, Outline
 from flownb.parse.found import Found, problem
 from flownb.parse.frontmatter import Head
+from flownb.parse.meaning import Sense
 from flownb.templates.expressions import RESERVED_NAMES
 from flownb.text.codes import Code
 from flownb.text.nearest import did_you_mean
@@ -40,6 +41,8 @@ class Checker:
 
     outline: Outline
     """The document's nodes."""
+    sense: Sense
+    """What they say."""
     head: Head
     """Its front matter."""
     variables: Container[str] | None
@@ -49,16 +52,14 @@ class Checker:
     credit: int = 20_000
     """How many words may still be compared with mistyped ones, so that no document takes long."""
 
-    def run(self, loose: Mapping[str, Collection[str]]) -> Found[None]:
-        """Check fallbacks, then every use.
-
-        Args:
-            loose: Id → names that its body may get by `from x import *`.
-        """
+    def run(self) -> Found[None]:
+        """Check fallbacks, then every use."""
         yield from self._calls()
-        for draft in self.outline.walk():
-            for use in draft.uses:
-                yield from self.use(use, draft, loose.get(draft.id, ()))
+        for draft, meaning in self.sense.of.items():
+            for use in meaning.reads.uses:
+                yield from self.use(use, draft, meaning.reads.loose)
+        for use in self.sense.outputs:
+            yield from self.use(use, None)
 
     def _calls(self) -> Found[None]:
         """Check what `fallback` and `on_error` name."""
@@ -67,8 +68,9 @@ class Checker:
             yield from self._call("on_error", target, self.head.on_error_span, None)
         for draft in self.outline.walk():
             value = draft.value("fallback")
-            if draft.policy.fallback and value:
-                yield from self._call("fallback", draft.policy.fallback, value.span, draft)
+            target = self.sense.fallback(draft)
+            if target and value:
+                yield from self._call("fallback", target, value.span, draft)
         yield from self._fallback_circles()
 
     def _call(self, key: str, target: str, span: Span, caller: Draft | None) -> Found[None]:
@@ -83,7 +85,8 @@ class Checker:
 
     def _fallback_circles(self) -> Found[None]:
         """Report fallbacks that lead back to themselves or to what is around them."""
-        after = {draft.id: draft.policy.fallback for draft in self.outline.by_id.values() if draft.policy.fallback}
+        called = {draft.id: self.sense.fallback(draft) for draft in self.outline.by_id.values()}
+        after = {caller: target for caller, target in called.items() if target}
         reported: set[str] = set()
         for start in after:
             path = [start]
@@ -136,7 +139,8 @@ class Checker:
             if "foreach" in outer.properties:
                 value = outer.value("as")
                 found |= {str(value.data) if value else "item", "index"}
-                if not isinstance(outer.repeat, Foreach) or outer.repeat.as_name not in found:
+                repeat = self.sense.of[outer].fields.repeat
+                if not isinstance(repeat, Foreach) or repeat.as_name not in found:
                     found.add("item")  # What is broken in it was reported: nothing follows from that.
         return found
 

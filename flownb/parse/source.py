@@ -47,7 +47,7 @@ def front_matter_end(lines: Sequence[str]) -> int:
     return next((number + 1 for number, line in enumerate(lines[1:], 1) if line.rstrip() == "---"), 0)
 
 
-def read_document(text: str, name: str, first_line: int) -> Found[Source | None]:
+def read_source(text: str, name: str, first_line: int) -> Found[Source | None]:
     """Return a document's lines; None where it is too large to be looked at."""
     size = len(text) if len(text) > MAX_BYTES else len(text.encode(errors="surrogatepass"))
     if size > MAX_BYTES:

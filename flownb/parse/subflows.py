@@ -9,8 +9,9 @@ from pathlib import Path
 from flownb.errors import Diagnostic
 from flownb.model.nodes import FlowNode
 from flownb.model.workflow import Workflow
-from flownb.parse.drafts import Draft, Outline
+from flownb.parse.drafts import Draft
 from flownb.parse.found import Found, has_errors, problem
+from flownb.parse.meaning import Sense
 from flownb.parse.source import MAX_BYTES, decode
 from flownb.templates.expressions import is_template
 from flownb.text.codes import Code
@@ -37,12 +38,12 @@ class Subflows:
     known: dict[Path, Workflow | None] = field(default_factory=dict)
     """The documents that were read: each is read once."""
 
-    def run(self, outline: Outline) -> Found[dict[str, Workflow]]:
+    def run(self, sense: Sense) -> Found[dict[str, Workflow]]:
         """Return id → workflow of every `flow` node of a document."""
         found = {}
-        for draft in outline.walk():
+        for draft, meaning in sense.of.items():
             path = draft.value("path")
-            if draft.kind is FlowNode and path is not None and isinstance(draft.own.get("path"), str):
+            if draft.kind is FlowNode and path is not None and isinstance(meaning.fields.own.get("path"), str):
                 workflow = yield from self._workflow(path, str(path.data))
                 if workflow:
                     yield from self._check_inputs(draft, workflow)

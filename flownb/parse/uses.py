@@ -12,7 +12,7 @@ from typing import Final
 from flownb.model.nodes import BodyKind, Leaf, Use
 from flownb.parse.bodies import check_json, check_yaml
 from flownb.parse.drafts import Draft, known_values
-from flownb.parse.fields import expression_text
+from flownb.parse.fields import Fields, expression_text
 from flownb.parse.found import Found, collected, problem, warning
 from flownb.parse.keys import EXPRESSION_KEYS
 from flownb.parse.python_names import PythonSyntaxError, ReadName, python_names
@@ -42,7 +42,17 @@ PYTHON_NAMES: Final = frozenset(name for name in dir(builtins) if not name.start
 _CODE: Final = re.compile(r"\{[{%].*?(?:[%}]\}|\Z)", re.DOTALL)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """The names that a draft reads."""
+
+    uses: tuple[Use, ...] = ()
+    """Each name with its place."""
+    loose: frozenset[str] = frozenset()
+    """Names that its python body may get by `from x import *`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reader:
     """Finds the names that drafts read, and reports what is wrong in expressions, templates and bodies."""
 
@@ -51,29 +61,28 @@ class Reader:
     transform: Callable[[str], str] | None
     """IPython's rewriting of a cell; None outside a notebook."""
 
-    def fill(self, draft: Draft) -> Found[set[str]]:
-        """Give a draft its uses.
-
-        Returns:
-            Its loose names: read by a python body, which may get them by `from x import *`.
-        """
+    def reads(self, draft: Draft, fields: Fields) -> Found[Reads]:
+        """Return the names that a draft reads."""
+        uses: list[Use] = []
         values = known_values(draft)
         for key in sorted(values):
             value = values[key]
             if key == "needs":
-                draft.uses += _needs(draft, value)
-            elif key in EXPRESSION_KEYS and not (key == "when" and draft.policy.when is None):
-                draft.uses += yield from self.expression(key, value)
-            elif draft.kind and key in draft.own and key not in draft.kind.LITERALS:
+                uses += _needs(value) if fields.policy.needs is not None else ()
+            elif key in EXPRESSION_KEYS and not (key == "when" and fields.policy.when is None):
+                uses += yield from self.expression(key, value)
+            elif draft.kind and key in fields.own and key not in draft.kind.LITERALS:
                 reads = self.expression if key in draft.kind.EXPRESSIONS else self.template
                 for part in _texts(value):
-                    draft.uses += yield from reads(key, part)
+                    uses += yield from reads(key, part)
         if draft.body is None or draft.kind is None or draft.is_cut:
-            return set()
-        return (yield from self.body(draft, draft.kind, draft.body))
+            return Reads(tuple(uses))
+        in_body = yield from self.body(draft, draft.kind, draft.body)
+        return Reads((*uses, *in_body.uses), in_body.loose)
 
-    def body(self, draft: Draft, kind: type[Leaf], body: Value) -> Found[set[str]]:
-        """Add the uses of a draft's body."""
+    def body(self, draft: Draft, kind: type[Leaf], body: Value) -> Found[Reads]:
+        """Return the names that a draft's body reads."""
+        uses: list[Use] = []
         match kind.BODY:
             case BodyKind.PYTHON:
                 return (yield from self.python(draft, body))
@@ -81,17 +90,16 @@ class Reader:
                 if isinstance(body.data, str) and not body.data.strip():
                     what = f"node '{draft.id}' is of type {draft.title}, and its body is empty"
                     yield problem(Code.MISSING_BODY, what, body.span, "write an expression, as `a.total`")
-                draft.uses += yield from self.expression("body", body)
+                uses = yield from self.expression("body", body)
             case BodyKind.TEMPLATE:
                 target = _TARGETS.get(draft.title, Target.TEXT)
                 uses, found = collected(self.template("body", body, target))
                 yield from found
-                draft.uses += uses
                 if all(item.code is Code.RAW for item in found):
                     yield from self.data(draft, body)
             case BodyKind.NONE:
                 pass
-        return set()
+        return Reads(tuple(uses))
 
     def expression(self, key: str, value: Value) -> Found[list[Use]]:
         """Return the names of a bare expression."""
@@ -153,20 +161,21 @@ class Reader:
         if draft.title in {"json", "yaml"}:
             yield from (check_json if draft.title == "json" else check_yaml)(text, body)
 
-    def python(self, draft: Draft, body: Value) -> Found[set[str]]:
-        """Add the names that a python body reads."""
+    def python(self, draft: Draft, body: Value) -> Found[Reads]:
+        """Return the names that a python body reads."""
         source = body.data if isinstance(body.data, str) else ""
         try:
             code = self.transform(source) if self.transform else source
             found = python_names(code)
         except PythonSyntaxError as error:
             yield from self._python_error(source, error, body)
-            return set()
+            return Reads()
         except SyntaxError as error:
             yield from self._python_error(
                 source, PythonSyntaxError(error.msg, error.lineno or 1, error.offset or 1), body
             )
-            return set()
+            return Reads()
+        uses: list[Use] = []
         seen: set[tuple[str, str | None]] = set()
         for read in found.reads:
             if read.name in PYTHON_NAMES and read.name in self.by_id:
@@ -176,7 +185,7 @@ class Reader:
             is_known = read.name in self.by_id or read.name in RESERVED_NAMES
             if (read.name, read.attribute) not in seen and (is_known or read.name not in _SKIPPED):
                 seen.add((read.name, read.attribute))
-                draft.uses.append(_use(read, body))
+                uses.append(_use(read, body))
         for read in found.shadowed:
             if read.name in self.by_id:
                 yield warning(
@@ -185,7 +194,9 @@ class Reader:
                     body.place(read.line, read.column, len(read.name)),
                     f"give the new value another name, as `{read.name}_2`",
                 )
-        return {read.name for read in found.reads} if found.has_star_import else set()
+        return Reads(
+            tuple(uses), frozenset(read.name for read in found.reads) if found.has_star_import else frozenset()
+        )
 
     def _means_node(self, read: ReadName, draft: Draft, body: Value) -> Found[bool]:
         """Return whether a name of Python's own means a node here, not so in this node and those around it; warn of it."""
@@ -219,12 +230,12 @@ def _use(read: ReadName, body: Value) -> Use:
     return Use(name=read.name, attribute=read.attribute, span=body.place(read.line, read.column, len(read.name)))
 
 
-def _needs(draft: Draft, value: Value) -> list[Use]:
+def _needs(value: Value) -> list[Use]:
     parts = list(value.parts.values()) or [value]
     return [
         Use(name=unicodedata.normalize("NFKC", part.data), field="needs", span=part.span)
         for part in parts
-        if isinstance(part.data, str) and draft.policy.needs is not None
+        if isinstance(part.data, str)
     ]
 
 

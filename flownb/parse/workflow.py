@@ -3,50 +3,29 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Collection, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 from flownb.errors import Diagnostic, FlowSyntaxError
-from flownb.model.nodes import BUILTIN_KINDS, Leaf, Use
+from flownb.model.nodes import BUILTIN_KINDS, Leaf
 from flownb.model.workflow import Workflow
 from flownb.parse.build import build_node
-from flownb.parse.drafts import Draft, Outline, read_outline
-from flownb.parse.fields import fill_fields
+from flownb.parse.checks import check
+from flownb.parse.document import Document, read_document
 from flownb.parse.found import Found, collected, has_errors, problem, told
 from flownb.parse.frontmatter import Head, read_front_matter
 from flownb.parse.ids import slug
 from flownb.parse.keys import Kinds
-from flownb.parse.references import Checker
-from flownb.parse.sections import TooLargeError, read_sections
-from flownb.parse.source import Source, read_document
+from flownb.parse.meaning import Sense, understand
+from flownb.parse.source import read_source
 from flownb.parse.subflows import Subflows
-from flownb.parse.uses import Reader
 from flownb.plan.plan import find_circles
 from flownb.text.codes import Code
 
 _SUFFIXES = (".flow.md", ".md")
-
-
-@dataclass(frozen=True, slots=True)
-class _Document:
-    """What the first pass gives."""
-
-    source: Source
-    head: Head
-    outline: Outline
-
-
-@dataclass(frozen=True, slots=True)
-class _Sense:
-    """What the second pass gives."""
-
-    outputs: list[Use]
-    """The names that the document's outputs read."""
-    loose: Mapping[str, Collection[str]]
-    """Id → names that its body may get by `from x import *`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +118,12 @@ def parse_workflow(
 
 
 def _diagnose(text: str, setting: _Setting) -> tuple[Workflow | None, list[Diagnostic]]:
-    document, unread = collected(_read(text, setting))
+    document, unread = collected(read_document(text, setting.source, setting.first_line, setting.kinds))
     if document is None:
         return None, told(unread, setting.source)
-    sense, misread = collected(_understand(document, setting))
-    subflows, lost = collected(_subflows(document, setting))
-    found = told(chain(unread, misread, _check(document, sense, setting), lost), setting.source)
+    sense, misread = collected(understand(document, setting.transform))
+    subflows, lost = collected(_subflows(document, sense, setting))
+    found = told(chain(unread, misread, check(document, sense, setting.variables), lost), setting.source)
     if has_errors(found):
         return None, found
     if not document.outline.nodes:
@@ -154,82 +133,13 @@ def _diagnose(text: str, setting: _Setting) -> tuple[Workflow | None, list[Diagn
     return None if circles else workflow, told([*found, *circles], setting.source)
 
 
-def _read(text: str, setting: _Setting) -> Found[_Document | None]:
-    """First pass: the text to drafts; None where the rest cannot be looked at."""
-    source = yield from read_document(text, setting.source, setting.first_line)
-    if source is None:
-        return None
-    head = yield from read_front_matter(source)
-    try:
-        root = read_sections(source.lines, head.end)
-    except TooLargeError as error:
-        yield problem(Code.TOO_LARGE, error.message, source.whole_line(error.line), error.hint)
-        return None
-    outline = yield from read_outline(root, setting.kinds, source)
-    return _Document(source, head, outline)
-
-
-def _understand(document: _Document, setting: _Setting) -> Found[_Sense]:
-    """Second pass: what drafts say, and the names that they read."""
-    outline, head = document.outline, document.head
-    reader = Reader(outline.by_id, setting.transform)
-    loose: dict[str, Collection[str]] = {}
-    for draft in outline.walk():
-        yield from fill_fields(draft, head.defaults)
-        names = yield from reader.fill(draft)
-        if names:
-            loose[draft.id] = names
-        yield from _check_item_name(draft, outline)
-    outputs: list[Use] = []
-    for name, value in (head.outputs or {}).items():
-        outputs += yield from reader.expression(f"outputs.{name}", value)
-    return _Sense(outputs, loose)
-
-
-def _check(document: _Document, sense: _Sense, setting: _Setting) -> Found[None]:
-    """Third pass: whether what is read and named exists where it is read and named."""
-    outline, head = document.outline, document.head
-    called = {draft.policy.fallback for draft in outline.walk()} | {head.settings.on_error}
-    for draft in outline.walk():
-        yield from _check_children(draft, called)
-    checker = Checker(outline, head, setting.variables)
-    yield from checker.run(sense.loose)
-    for use in sense.outputs:
-        yield from checker.use(use, None)
-
-
-def _empty(document: _Document) -> Diagnostic:
+def _empty(document: Document) -> Diagnostic:
     what, hint = "nothing here would run: there is no node", "put a fence below a heading, as ```python"
     source = document.source
     return problem(Code.NO_NODES, what, source.whole_line(min(document.head.end, len(source.lines) - 1)), hint)
 
 
-def _check_children(draft: Draft, called: Collection[str | None]) -> Found[None]:
-    """Report what a branch's or a parallel group's children cannot be; those that are `called` at failures are apart."""
-    children = [child for child in draft.children if child.id not in called]
-    if draft.title == "branch":
-        defaults = [child for child in children if "when" not in child.properties]
-        for extra in defaults[1:]:
-            what = f"branch '{draft.id}' has two children without `when`: '{defaults[0].id}' and '{extra.id}'"
-            hint = "only one can be the default: give the other a `when`"
-            yield problem(Code.BRANCH_DEFAULT, what, extra.name.span, hint)
-    wait = draft.own.get("wait")
-    value = draft.value("wait")
-    if isinstance(wait, int) and value and wait > len(children) > 0:
-        what = f"'wait' asks for {wait} of {len(children)} children"
-        yield problem(Code.WAIT_COUNT, what, value.span, f"write at most {len(children)}, or `all`")
-
-
-def _check_item_name(draft: Draft, outline: Outline) -> Found[None]:
-    """Report an item that is called like a node."""
-    value = draft.value("as")
-    if value and isinstance(value.data, str) and value.data in outline.by_id and "foreach" in draft.properties:
-        line = outline.by_id[value.data].name.span.line
-        what = f"'{value.data}' cannot be an item's name: it is the id of the node in line {line}"
-        yield problem(Code.AS_NAME, what, value.span, "give the item another name")
-
-
-def _subflows(document: _Document, setting: _Setting) -> Found[dict[str, Workflow]]:
+def _subflows(document: Document, sense: Sense, setting: _Setting) -> Found[dict[str, Workflow]]:
     folder = setting.path.parent if setting.path else Path()
 
     def read(text: str, path: Path, way: tuple[Path, ...]) -> tuple[Workflow | None, list[Diagnostic]]:
@@ -238,11 +148,11 @@ def _subflows(document: _Document, setting: _Setting) -> Found[dict[str, Workflo
         return _diagnose(text, inner)
 
     subflows = Subflows(folder, document.head.settings.allow_paths, setting.way, read)
-    return (yield from subflows.run(document.outline))
+    return (yield from subflows.run(sense))
 
 
 def _workflow(
-    text: str, document: _Document, sense: _Sense, subflows: dict[str, Workflow], setting: _Setting
+    text: str, document: Document, sense: Sense, subflows: dict[str, Workflow], setting: _Setting
 ) -> Workflow:
     outline, head, settings = document.outline, document.head, document.head.settings
     return Workflow(
@@ -253,13 +163,13 @@ def _workflow(
         inputs=dict(head.inputs),
         secrets=dict(head.secrets),
         outputs=None if head.outputs is None else {key: str(value.data) for key, value in head.outputs.items()},
-        output_uses=tuple(sense.outputs),
+        output_uses=sense.outputs,
         timeout=settings.timeout,
         concurrency=settings.concurrency,
         order=settings.order,
         on_error=settings.on_error,
         allow_paths=settings.allow_paths,
-        nodes=tuple(build_node(draft) for draft in outline.nodes),
+        nodes=tuple(build_node(draft, sense) for draft in outline.nodes),
         text=text,
         path=setting.path,
         source=setting.source,
@@ -278,9 +188,9 @@ def _name(head: Head, title: str, setting: _Setting) -> str:
 def name_of(text: str, kinds: Mapping[str, type[Leaf]] = BUILTIN_KINDS) -> str:
     """Return the name that a document gives its workflow, whatever else is wrong with it."""
     setting = _Setting(None, None, "", 1, Kinds(kinds), None, None)
-    source, _ = collected(read_document(text, "", 1))
+    source, _ = collected(read_source(text, "", 1))
     if source is None:
         return "flow"
     head, _ = collected(read_front_matter(source))
-    document, _ = collected(_read(text, setting))
+    document, _ = collected(read_document(text, "", 1, setting.kinds))
     return _name(head, document.outline.title if document else "", setting)
