@@ -7,6 +7,7 @@ import keyword
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, TypeVar
 
 from pydantic import JsonValue, ValidationError
@@ -144,6 +145,8 @@ def _with_defaults(draft: Draft, policy: Policy, defaults: Policy) -> Policy:
 
 def _check_repeat(draft: Draft) -> Found[None]:
     """Report what repeats twice, and properties of a repetition that is not there."""
+    if not draft.properties:
+        return
     repeats = [key for key in REPEATS if key in draft.properties]
     if len(repeats) > 1:
         what = f"'{repeats[0]}' and '{repeats[1]}' stand on one node"
@@ -233,6 +236,12 @@ def _rate(value: Value | None) -> Found[Rate | None]:
         return None
 
 
+@cache
+def _required(model: type[Leaf | Parallel]) -> tuple[str, ...]:
+    """Return the properties that a kind cannot do without."""
+    return tuple(key for key, info in model.model_fields.items() if info.is_required() and key not in _TAKEN)
+
+
 def _own(draft: Draft, values: Mapping[str, Value]) -> Found[dict[str, object]]:
     """Understand the properties that only the draft's kind has."""
     model: type[Leaf | Parallel] | None = Parallel if draft.title == "parallel" else draft.kind
@@ -245,7 +254,7 @@ def _own(draft: Draft, values: Mapping[str, Value]) -> Found[dict[str, object]]:
         given[key] = yield from _expressions(key, values[key])
     if draft.title == "checkpoint" and "input" in given and given["input"] != "text":
         yield from check_notation(values["input"])
-    missing = [key for key, info in fields.items() if info.is_required() and key not in (*_TAKEN, *draft.properties)]
+    missing = [key for key in _required(model) if key not in draft.properties]
     for key in missing if draft.body is None or has_body(draft.kind or Leaf) else ():
         what = f"node '{draft.id}' is of type {draft.title} and has no '{key}'"
         yield problem(Code.MISSING_PROPERTY, what, draft.name.span, f"add `- {key}: …` ({WANTED.get(key, 'a value')})")
