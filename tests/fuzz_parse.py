@@ -12,7 +12,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["flownb.parse", "markdown_it", "ruamel.yaml"]):
+with atheris.instrument_imports(include=["flownb.parse", "markdown_it", "yaml"]):
     from flownb.parse.workflow import diagnose
     from flownb.render.problems import render_problems
 

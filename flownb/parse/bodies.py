@@ -7,15 +7,16 @@ from typing import Final
 
 from jinja2 import Environment, TemplateSyntaxError
 
-from flownb.parse.source import Problems
-from flownb.parse.yaml_values import MAX_CHARACTERS, Value, YamlError, load_yaml
+from flownb.parse.found import Found, problem
 from flownb.text.codes import Code
+from flownb.text.yaml import DATA, Value, load_yaml
+from flownb.text.yaml_words import YamlError
 
 _STAND_IN: Final = '""'
 """What stands for a value: a text may be a key as well."""
 
 
-def check_json(text: str, body: Value, problems: Problems) -> None:
+def check_json(text: str, body: Value) -> Found[None]:
     """Report the first place that is no JSON."""
     plain = _without_templates(text)
     if plain is None:
@@ -25,22 +26,32 @@ def check_json(text: str, body: Value, problems: Problems) -> None:
     except json.JSONDecodeError as error:
         message = error.msg[:1].lower() + error.msg[1:]
         where = body.place(error.lineno, error.colno)
-        problems.error(Code.BAD_DATA, f"this is not JSON: {message}", where, _hint(plain, error))
+        yield problem(Code.BAD_DATA, f"this is not JSON: {message}", where, _hint(plain, error))
     except (RecursionError, ValueError) as error:
         what = "it is nested too deeply" if isinstance(error, RecursionError) else "a number in it is too long"
-        problems.error(Code.BAD_DATA, f"this is not JSON that can be read: {what}", body.span)
+        yield problem(Code.BAD_DATA, f"this is not JSON that can be read: {what}", body.span)
 
 
-def check_yaml(text: str, body: Value, problems: Problems) -> None:
+def check_yaml(text: str, body: Value) -> Found[None]:
     """Report the first place that is no YAML."""
     plain = _without_templates(text)
-    if plain is None or len(plain) > MAX_CHARACTERS:  # As large as that it is looked at when it runs.
+    if plain is None:
         return
     try:
-        load_yaml(plain.split("\n"), lambda line, column, length: body.place(line + 1, column + 1, length), problems)
+        load_yaml(plain, lambda line, column, length: body.place(line + 1, column + 1, length), DATA)
     except YamlError as error:
+        if error.code is Code.YAML_SYNTAX and _is_json(plain):  # That is read first when it runs.
+            return
         code = error.code if error.code in {Code.DUPLICATE_KEY, Code.YAML_TAG} else Code.BAD_DATA
-        problems.error(code, error.message, error.span, error.hint)
+        yield problem(code, error.message, error.span, error.hint)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (RecursionError, ValueError):
+        return False
+    return True
 
 
 def _hint(text: str, error: json.JSONDecodeError) -> str:

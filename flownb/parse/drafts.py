@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flownb.model.nodes import Foreach, Leaf, Loop, Use
-from flownb.model.policy import Policy
+from flownb.errors import Diagnostic
+from flownb.model.nodes import Leaf
 from flownb.parse.fences import Fences, report_look_alikes, sort_fences
+from flownb.parse.found import Found, collected, problem, warning
 from flownb.parse.ids import Name, check_id, read_name
 from flownb.parse.keys import CONTAINERS, MARKERS, REPEATS, Kinds, has_body
 from flownb.parse.properties import Property, fence_value, is_property_list, read_fence, read_list
 from flownb.parse.sections import BulletList, Section
-from flownb.parse.source import Problems, Source, both_lines, shortened
-from flownb.parse.yaml_values import Value
+from flownb.parse.source import Source
 from flownb.text.codes import Code
+from flownb.text.lines import shortened
 from flownb.text.nearest import did_you_mean, one_of
-from flownb.text.spans import Span
+from flownb.text.spans import Span, both_lines
+from flownb.text.yaml import Value
 
 GROUP = "group"
 """The name of a section that only holds nodes."""
@@ -24,7 +26,7 @@ GROUP = "group"
 
 @dataclass(slots=True, eq=False)
 class Draft:
-    """A node in the making. What is broken in it has been reported; what is left is used to look at the rest."""
+    """What a section is, before it is understood. What is broken in it has been reported; the rest is looked at all the same."""
 
     name: Name
     """Its heading and id."""
@@ -44,14 +46,6 @@ class Draft:
     """Whether its fence is never closed, so that nothing can be said of what is in it."""
     is_leaf: bool = True
     """Whether it is no container, also where its kind cannot be told."""
-    policy: Policy = field(default_factory=Policy)
-    """How it is run."""
-    repeat: Foreach | Loop | None = None
-    """Whether it repeats."""
-    own: dict[str, object] = field(default_factory=dict)
-    """The values of the properties that only its kind has."""
-    uses: list[Use] = field(default_factory=list)
-    """The names that it reads."""
 
     @property
     def id(self) -> str:
@@ -106,40 +100,41 @@ class Outline:
             stack.extend(reversed(draft.children))
 
 
-def read_outline(root: Section, kinds: Kinds, source: Source, problems: Problems) -> Outline:
+def read_outline(root: Section, kinds: Kinds, source: Source) -> Found[Outline]:
     """Return what the document's sections are."""
-    reader = _Reader(kinds, source, problems)
+    reader = _Reader(kinds, source)
     outline = Outline()
-    preamble = sort_fences(root, kinds, source, problems)
+    preamble = yield from sort_fences(root, kinds, source)
     if preamble.body:
         fence = preamble.body
-        problems.error(
+        yield problem(
             Code.NO_HEADING,
             f"this {fence.words[0]} fence stands above the first heading, so it belongs to no node",
             source.span(fence.line, fence.info_column, len(fence.info)),
             f"put a heading above it, as `## Fetch data`, or write `{fence.words[0]} example` to show it only",
         )
-    report_look_alikes(preamble.look_alikes, source, problems, is_missed=False)
+    yield from report_look_alikes(preamble.look_alikes, source, is_missed=False)
     sections = root.children
     if reader.is_title(sections):
         outline.title = read_name(sections[0], source).heading
-        reader.fences(sections[0])
+        yield from sort_fences(sections[0], kinds, source)
         sections = [*sections[0].children, *sections[1:]]
-    outline.nodes = [draft for section in sections for draft in reader.section(section)]
+    for section in sections:
+        outline.nodes += yield from reader.section(section)
     for draft in outline.walk():
-        _register(draft, outline.by_id, problems)
+        yield from _register(draft, outline.by_id)
     return outline
 
 
-def _register(draft: Draft, by_id: dict[str, Draft], problems: Problems) -> None:
+def _register(draft: Draft, by_id: dict[str, Draft]) -> Found[None]:
     for child in draft.children:
         child.parent = draft
-    known_as = check_id(draft.name, problems)
+    known_as = yield from check_id(draft.name)
     if known_as is None:
         return
     first = by_id.setdefault(known_as, draft)
     if first is not draft:
-        problems.error(
+        yield problem(
             Code.DUPLICATE_ID,
             f"the id '{draft.id}' stands twice: {both_lines(first.name.span, draft.name.span)}",
             draft.name.id_span,
@@ -153,19 +148,14 @@ class _Reader:
 
     kinds: Kinds
     source: Source
-    problems: Problems
 
     def is_title(self, sections: Sequence[Section]) -> bool:
         """Return whether the first heading is the document's title (format.md 1.3)."""
         if not sections or sections[0].level != 1 or any(section.level == 1 for section in sections[1:]):
             return False
         first = sections[0]
-        fences = sort_fences(first, self.kinds, self.source, Problems())
+        fences, _ = collected(sort_fences(first, self.kinds, self.source))
         return fences.body is None and self.find_list(first, fences) is None
-
-    def fences(self, section: Section) -> Fences:
-        """Return a section's fences."""
-        return sort_fences(section, self.kinds, self.source, self.problems)
 
     def find_list(self, section: Section, fences: Fences) -> BulletList | None:
         """Return a section's property list (format.md 1.7)."""
@@ -184,44 +174,53 @@ class _Reader:
         """Return whether nothing stands between a list and its section's heading."""
         return not any(line.strip() for line in self.source.lines[section.below : block.items[0].line])
 
-    def section(self, section: Section) -> list[Draft]:
+    def section(self, section: Section) -> Found[list[Draft]]:
         """Return the nodes of a section: itself or not, and those below it."""
-        fences = self.fences(section)
+        fences = yield from sort_fences(section, self.kinds, self.source)
         block = self.find_list(section, fences)
-        heard = Problems()
-        listed = read_list(block, self.source, self.kinds.all_keys, heard) if block else []
-        listed += [read_fence(fence, self.source, heard) for fence in fences.properties]
-        children = [draft for child in section.children for draft in self.section(child)]
+        listed, heard = collected(self.properties(block, fences))
+        children: list[Draft] = []
+        for child in section.children:
+            children += yield from self.section(child)
         keys = {item.key for item in listed}
         is_node = fences.body is not None or not keys.isdisjoint(MARKERS)
         is_missed = bool(listed) and fences.body is None and not children
-        report_look_alikes(fences.look_alikes, self.source, self.problems, is_missed=is_missed)
+        yield from report_look_alikes(fences.look_alikes, self.source, is_missed=is_missed)
         if not is_node and not children:
-            return self.prose(section, listed, heard, fences)
-        self.problems.found += heard.found
+            return (yield from self.prose(section, listed, heard, fences))
+        yield from heard
         if not is_node:
             draft = Draft(read_name(section, self.source), GROUP, is_leaf=False, children=children)
-            self.keep(draft, listed)
+            yield from self.keep(draft, listed)
             return [draft]
-        self.late_list(section, fences)
-        return self.node(section, fences, listed, children)
+        yield from self.late_list(section, fences)
+        return (yield from self.node(section, fences, listed, children))
 
-    def prose(self, section: Section, listed: Sequence[Property], heard: Problems, fences: Fences) -> list[Draft]:
+    def properties(self, block: BulletList | None, fences: Fences) -> Found[list[Property]]:
+        """Return the properties of a section's list and fences."""
+        listed = (yield from read_list(block, self.source, self.kinds.all_keys)) if block else []
+        for fence in fences.properties:
+            listed.append((yield from read_fence(fence, self.source)))
+        return listed
+
+    def prose(
+        self, section: Section, listed: Sequence[Property], heard: Sequence[Diagnostic], fences: Fences
+    ) -> Found[list[Draft]]:
         """Report a property list that belongs to nothing; where a mistyped `type` made it so, the section is a node."""
-        if not listed and not heard.found:
+        if not listed and not heard:
             return []
         name = read_name(section, self.source)
         if fences.look_alikes:
             return [Draft(name, "")]
-        is_broken = any(problem.code is Code.PROPERTY_ITEM for problem in heard.found)
+        is_broken = any(item.code is Code.PROPERTY_ITEM for item in heard)
         for item in listed:
             if is_broken or (item.key not in self.kinds.all_keys and did_you_mean(item.key, MARKERS)):
-                self.problems.found += heard.found
+                yield from heard
                 draft = Draft(name, "")
-                self.keep(draft, listed)
+                yield from self.keep(draft, listed)
                 return [draft]
-        where = listed[0].key_span if listed else heard.found[0].span
-        self.problems.error(
+        where = listed[0].key_span if listed else heard[0].span
+        yield problem(
             Code.STRAY_PROPERTIES,
             f"'{shortened(name.heading, 40)}' has properties, but nothing that they are for: its body is missing",
             where,
@@ -229,7 +228,7 @@ class _Reader:
         )
         return [Draft(name, "")]
 
-    def late_list(self, section: Section, fences: Fences) -> None:
+    def late_list(self, section: Section, fences: Fences) -> Found[None]:
         """Warn of properties below the body, where they are prose."""
         if fences.body is None:
             return
@@ -241,9 +240,11 @@ class _Reader:
                 item = block.items[0]
                 where = self.source.span(item.line, item.column, len(self.source.lines[item.line]) - item.column)
                 what = "this list stands below the node's body, so it is prose and sets no property"
-                self.problems.warn(Code.LATE_PROPERTIES, what, where, "move it above the fence")
+                yield warning(Code.LATE_PROPERTIES, what, where, "move it above the fence")
 
-    def node(self, section: Section, fences: Fences, listed: list[Property], children: list[Draft]) -> list[Draft]:
+    def node(
+        self, section: Section, fences: Fences, listed: list[Property], children: list[Draft]
+    ) -> Found[list[Draft]]:
         """Return the node that a section is, and the nodes below it that are not its own."""
         draft = Draft(read_name(section, self.source), "")
         if fences.body:
@@ -252,21 +253,21 @@ class _Reader:
             word = fences.body.words[0]
             draft.kind = self.kinds.words[word]
             draft.title = draft.kind.TITLE if draft.kind else word
-        self.read_type(draft, next((item for item in listed if item.key == "type"), None), fences)
+        yield from self.read_type(draft, next((item for item in listed if item.key == "type"), None), fences)
         if draft.title in CONTAINERS or (not draft.title and "type" not in {item.key for item in listed}):
             draft.title, draft.is_leaf = draft.title or GROUP, False
-        self.keep(draft, listed)
-        self.check_body(draft, fences, children)
+        yield from self.keep(draft, listed)
+        yield from self.check_body(draft, fences, children)
         if not draft.is_leaf:
             draft.children = children
             return [draft]
         return [draft, *children]
 
-    def read_type(self, draft: Draft, item: Property | None, fences: Fences) -> None:
+    def read_type(self, draft: Draft, item: Property | None, fences: Fences) -> Found[None]:
         """Find a node's kind by its `type`."""
         value = item.value if item else None
         if item is None or value is None:
-            self.refuse_later(draft, self.fence_span(fences))
+            yield from self.refuse_later(draft, self.fence_span(fences))
             return
         word = value.data
         if not isinstance(word, str) or word not in self.kinds.types:
@@ -274,7 +275,7 @@ class _Reader:
             hint = known or did_you_mean(str(word), self.kinds.types, f"known are {one_of(sorted(self.kinds.types))}")
             shown = shortened(word if isinstance(word, str) else value.raw or str(word), 30)
             what = f"node '{draft.id}' has the unknown type '{shown}'"
-            self.problems.error(Code.NODE_TYPE, what, value.span, hint)
+            yield problem(Code.NODE_TYPE, what, value.span, hint)
             return
         kind = self.kinds.words.get(word)
         title = kind.TITLE if kind else word
@@ -285,23 +286,23 @@ class _Reader:
                 if word not in CONTAINERS
                 else f"a {word} has no fence, only nodes below it"
             )
-            self.problems.error(Code.TYPE_CONFLICT, what, value.span, hint)
+            yield problem(Code.TYPE_CONFLICT, what, value.span, hint)
             return
         draft.kind, draft.title = kind, title
-        self.refuse_later(draft, value.span)
+        yield from self.refuse_later(draft, value.span)
 
     def fence_span(self, fences: Fences) -> Span | None:
         """Return where the body's runtime is named."""
         body = fences.body
         return self.source.span(body.line, body.info_column, len(body.words[0])) if body else None
 
-    def refuse_later(self, draft: Draft, where: Span | None) -> None:
+    def refuse_later(self, draft: Draft, where: Span | None) -> Found[None]:
         """Report a kind that the format has and this version does not run."""
         if draft.kind is None and draft.title and draft.title not in CONTAINERS and where:
             what = f"node '{draft.id}' is of type {draft.title}, which is not in this version yet"
-            self.problems.error(Code.NOT_YET, what, where, "use a python or bash node in its place")
+            yield problem(Code.NOT_YET, what, where, "use a python or bash node in its place")
 
-    def check_body(self, draft: Draft, fences: Fences, children: Sequence[Draft]) -> None:
+    def check_body(self, draft: Draft, fences: Fences, children: Sequence[Draft]) -> Found[None]:
         """Report a body that is missing or too much, and a container without nodes."""
         repeat = draft.repeats
         where = draft.properties[repeat or "type"].key_span if repeat or "type" in draft.properties else draft.name.span
@@ -309,11 +310,11 @@ class _Reader:
             return
         if draft.kind and draft.body is None and has_body(draft.kind):
             what = f"node '{draft.id}' is of type {draft.title} and has no body"
-            self.problems.error(Code.MISSING_BODY, what, where, f"put a fence below the list: {_example(draft.title)}")
+            yield problem(Code.MISSING_BODY, what, where, f"put a fence below the list: {_example(draft.title)}")
         elif draft.kind and draft.body is not None and not has_body(draft.kind):
             what = f"a {draft.title} node has no body"
             span = self.fence_span(fences) or where
-            self.problems.error(
+            yield problem(
                 Code.TYPE_CONFLICT, what, span, f"write `- type: {draft.title}` and properties, without a fence"
             )
         elif not draft.is_leaf and not children:
@@ -321,13 +322,13 @@ class _Reader:
             hint = f"add a fence below the list, as {_example('python')}, or nodes under deeper headings"
             if draft.title != GROUP:
                 hint = "add nodes under headings one level deeper"
-            self.problems.error(Code.EMPTY_CONTAINER, what, where, hint)
+            yield problem(Code.EMPTY_CONTAINER, what, where, hint)
         elif draft.is_leaf and repeat and children:
             what = f"'{draft.id}' repeats, and has both a body of its own and nodes below it"
             hint = "give the body a heading of its own below this one, or begin the next node at this heading's level"
-            self.problems.error(Code.BODY_AND_CHILDREN, what, where, hint)
+            yield problem(Code.BODY_AND_CHILDREN, what, where, hint)
 
-    def keep(self, draft: Draft, listed: Sequence[Property]) -> None:
+    def keep(self, draft: Draft, listed: Sequence[Property]) -> Found[None]:
         """Give a node its properties; report those that it cannot have."""
         repeats = any(item.key in REPEATS for item in listed)
         is_plain = draft.title == GROUP and not repeats
@@ -335,37 +336,35 @@ class _Reader:
         for item in listed:
             first = draft.properties.get(item.key)
             if first:
-                self.report_twice(first, item)
+                yield self.given_twice(first, item)
             elif item.key not in self.kinds.all_keys:
                 what = f"unknown property '{shortened(item.key, 30)}'"
                 hint = did_you_mean(item.key, allowed) or did_you_mean(item.key, self.kinds.all_keys)
                 hint = hint or f"a {draft.title or 'node'} has {one_of(sorted(allowed))}"
-                self.problems.error(Code.UNKNOWN_KEY, what, item.key_span, hint)
+                yield problem(Code.UNKNOWN_KEY, what, item.key_span, hint)
             elif draft.title and item.key not in allowed:
-                self.report_kind(draft, item, is_plain=is_plain)
+                yield self.not_for_kind(draft, item, is_plain=is_plain)
             else:
                 draft.properties[item.key] = item
 
-    def report_twice(self, first: Property, second: Property) -> None:
-        """Report a property that is given twice."""
+    def given_twice(self, first: Property, second: Property) -> Diagnostic:
+        """Return what to say of a property that is given twice."""
         lines = both_lines(first.key_span, second.key_span)
         if first.is_fenced != second.is_fenced:
             what = f"'{second.key}' is both listed and given by a fence: {lines}"
-            self.problems.error(Code.LISTED_AND_FENCED, what, second.key_span, "keep one of them")
-        else:
-            self.problems.error(
-                Code.DUPLICATE_KEY, f"the key '{second.key}' stands twice: {lines}", second.key_span, "keep one of them"
-            )
+            return problem(Code.LISTED_AND_FENCED, what, second.key_span, "keep one of them")
+        what = f"the key '{second.key}' stands twice: {lines}"
+        return problem(Code.DUPLICATE_KEY, what, second.key_span, "keep one of them")
 
-    def report_kind(self, draft: Draft, item: Property, *, is_plain: bool) -> None:
-        """Report a property of other kinds."""
+    def not_for_kind(self, draft: Draft, item: Property, *, is_plain: bool) -> Diagnostic:
+        """Return what to say of a property of other kinds."""
         if is_plain:
             what = f"'{item.key}' cannot be set on a plain group"
             hint = "a group takes `when` and `needs`; set it on its nodes, or for all in the front matter (`defaults`, `timeout`)"
         else:
             what = f"'{item.key}' is no property of a {draft.title} node"
             hint = f"only {one_of(self.kinds.owners(item.key))} has it"
-        self.problems.error(Code.NOT_FOR_KIND, what, item.key_span, hint)
+        return problem(Code.NOT_FOR_KIND, what, item.key_span, hint)
 
 
 def _example(word: str) -> str:

@@ -7,11 +7,13 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from flownb.parse.found import Found, problem, warning
 from flownb.parse.keys import Kinds
 from flownb.parse.properties import canonical
 from flownb.parse.sections import Fence, Section
-from flownb.parse.source import Problems, Source, shortened
+from flownb.parse.source import Source
 from flownb.text.codes import Code
+from flownb.text.lines import shortened
 from flownb.text.nearest import did_you_mean, distance
 
 EXAMPLE: Final = "example"
@@ -44,13 +46,13 @@ class Fences:
     """Fences that are shown only, though they look as if they should run, with the runtime that may be meant."""
 
 
-def sort_fences(section: Section, kinds: Kinds, source: Source, problems: Problems) -> Fences:
+def sort_fences(section: Section, kinds: Kinds, source: Source) -> Found[Fences]:
     """Return what a section's fences are for; report a second body, an unknown second word and fences left open."""
     found = Fences()
     for fence in section.fences:
         words = fence.words
         if not fence.is_closed:
-            _report_open(fence, words, source, problems)
+            yield from _report_open(fence, words, source)
         if not words or (len(words) > 1 and words[1] == EXAMPLE):
             continue
         if words[0] not in kinds.words:
@@ -58,11 +60,11 @@ def sort_fences(section: Section, kinds: Kinds, source: Source, problems: Proble
             if meant:
                 found.look_alikes.append((fence, meant))
         elif len(words) > 1:
-            _add_property(found, fence, kinds, source, problems)
+            yield from _add_property(found, fence, kinds, source)
         elif found.body is None:
             found.body = fence
         else:
-            problems.error(
+            yield problem(
                 Code.SECOND_FENCE,
                 f"a second fence that would run: the first of this section is in line {source.span(found.body.line).line}",
                 source.span(fence.line, fence.info_column, len(fence.info)),
@@ -71,21 +73,18 @@ def sort_fences(section: Section, kinds: Kinds, source: Source, problems: Proble
     return found
 
 
-def report_look_alikes(
-    fences: Iterable[tuple[Fence, str]], source: Source, problems: Problems, *, is_missed: bool
-) -> None:
+def report_look_alikes(fences: Iterable[tuple[Fence, str]], source: Source, *, is_missed: bool) -> Found[None]:
     """Report fences that look as if they should run.
 
     Args:
         fences: The fences with what may be meant.
         source: The document.
-        problems: Where to report.
         is_missed: Whether the section lacks a body, so that this is the mistake that keeps the document from running.
     """
-    report = problems.error if is_missed else problems.warn
+    told = problem if is_missed else warning
     for fence, meant in fences:
         word = fence.words[0]
-        report(
+        yield told(
             Code.LOOKS_LIKE_RUNTIME,
             f"'{shortened(word, 30)}' is no runtime, so this fence is shown and not run",
             source.span(fence.line, fence.info_column, len(word)),
@@ -93,12 +92,12 @@ def report_look_alikes(
         )
 
 
-def _report_open(fence: Fence, words: list[str], source: Source, problems: Problems) -> None:
+def _report_open(fence: Fence, words: list[str], source: Source) -> Found[None]:
     what = f"the {words[0]} fence" if words else "the fence"
     line = source.lines[fence.line]
     marks = re.match(r"[ \t]*(`+|~+)", line)
     shown = marks[1] if marks else "```"
-    problems.error(
+    yield problem(
         Code.UNCLOSED_FENCE,
         f"{what} is never closed, so all below it belongs to it",
         source.span(fence.line, line.find(shown), len(line.strip())),
@@ -106,12 +105,12 @@ def _report_open(fence: Fence, words: list[str], source: Source, problems: Probl
     )
 
 
-def _add_property(found: Fences, fence: Fence, kinds: Kinds, source: Source, problems: Problems) -> None:
+def _add_property(found: Fences, fence: Fence, kinds: Kinds, source: Source) -> Found[None]:
     first, second = fence.words[:2]
     if canonical(second) in kinds.all_keys:
         found.properties.append(fence)
         return
-    problems.error(
+    yield problem(
         Code.FENCE_WORD,
         f"'{shortened(second, 30)}' is no property that a fence could set",
         source.span(fence.line, source.lines[fence.line].find(second, fence.info_column + len(first)), len(second)),

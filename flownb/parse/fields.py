@@ -6,6 +6,8 @@ import json
 import keyword
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 from typing import Final, TypeVar
 
 from pydantic import JsonValue, ValidationError
@@ -14,12 +16,13 @@ from flownb.model.nodes import Foreach, Leaf, Loop, Parallel, Rate
 from flownb.model.policy import Policy, Retry, parse_duration
 from flownb.model.types import TypeNotationError, check_type, convert, is_described
 from flownb.parse.drafts import Draft, known_values
+from flownb.parse.found import Found, problem
 from flownb.parse.keys import FOREACH_KEYS, LOOP_KEYS, POLICY_KEYS, REPEATS, has_body
 from flownb.parse.mismatch import WANTED, explain, shown
-from flownb.parse.source import Problems, shortened
-from flownb.parse.yaml_values import Value
 from flownb.templates.expressions import RESERVED_NAMES
 from flownb.text.codes import Code
+from flownb.text.lines import shortened
+from flownb.text.yaml import Value
 
 Repeat = TypeVar("Repeat", Foreach, Loop)
 _ADVICE: Final = re.compile(r"(?:: |; )((?:write|did you mean|known are) .*)$")
@@ -27,43 +30,56 @@ _ADVICE: Final = re.compile(r"(?:: |; )((?:write|did you mean|known are) .*)$")
 _RATE: Final = re.compile(r"\s*([1-9][0-9]{0,8})\s*/\s*(\S.*)")
 
 
-def fill_fields(draft: Draft, defaults: Policy, problems: Problems) -> None:
-    """Understand a draft's properties: its policy, what makes it repeat, and what only its kind has.
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What a draft's properties say."""
+
+    policy: Policy
+    """How it is run."""
+    repeat: Foreach | Loop | None
+    """Whether it repeats."""
+    own: Mapping[str, object]
+    """The values of the properties that only its kind has."""
+
+
+def read_fields(draft: Draft, defaults: Policy) -> Found[Fields]:
+    """Return what a draft's properties say, as far as they fit.
 
     Args:
-        draft: The draft; it is changed.
+        draft: The draft.
         defaults: The document's `defaults`, for leaves that say nothing themselves.
-        problems: Where values that do not fit are reported.
     """
-    values = _not_null(known_values(draft), problems)
-    texts = {
-        key: expression(key, value, problems) for key, value in values.items() if key in ("when", "collect", *REPEATS)
-    }
+    values = yield from _not_null(known_values(draft))
+    texts: dict[str, str | None] = {}
+    for key, value in values.items():
+        if key in {"when", "collect", *REPEATS}:
+            texts[key] = yield from expression(key, value)
     policy: dict[str, object] = {
         key: value.data for key, value in values.items() if key in POLICY_KEYS and key != "when"
     }
     if texts.get("when"):
         policy["when"] = texts["when"]
-    draft.policy = _with_defaults(draft, _policy(policy, values, problems), defaults)
-    _check_repeat(draft, problems)
-    draft.repeat = _repeat(draft, values, texts, problems)
-    _own(draft, values, problems)
+    own_policy = yield from _policy(policy, values)
+    yield from _check_repeat(draft)
+    repeat = yield from _repeat(draft, values, texts)
+    own = yield from _own(draft, values)
+    return Fields(_with_defaults(draft, own_policy, defaults), repeat, own)
 
 
-def _not_null(values: Mapping[str, Value], problems: Problems) -> dict[str, Value]:
+def _not_null(values: Mapping[str, Value]) -> Found[dict[str, Value]]:
     kept = {}
     for key, value in values.items():
         if value.data is None:
             wanted = (
                 f"write {WANTED[key]}" if key in WANTED else "write a value behind the colon, or take the line away"
             )
-            problems.error(Code.BAD_VALUE, f"'{key}' has no value", value.span, wanted)
+            yield problem(Code.BAD_VALUE, f"'{key}' has no value", value.span, wanted)
         else:
             kept[key] = value
     return kept
 
 
-def expression(key: str, value: Value, problems: Problems) -> str | None:
+def expression(key: str, value: Value) -> Found[str | None]:
     """Return the bare expression that a value is; None where it is none, which is reported.
 
     YAML reads `true`, `3` and `[a, b]` as data; as an expression they are what is written there.
@@ -71,12 +87,12 @@ def expression(key: str, value: Value, problems: Problems) -> str | None:
     text = expression_text(value)
     if not text.strip():
         what = f"'{key}' must be an expression, not {shown(value)}"
-        problems.error(Code.BAD_VALUE, what, value.span, "write one, as `a.ready` or `[a, b]`")
+        yield problem(Code.BAD_VALUE, what, value.span, "write one, as `a.ready` or `[a, b]`")
         return None
     stripped = text.strip()
     if stripped.startswith("{{") and stripped.endswith("}}"):
         what = f"'{key}' is an expression: it stands without braces"
-        problems.error(Code.EXPRESSION_BRACES, what, value.span, f"write `{key}: {shortened(stripped[2:-2])}`")
+        yield problem(Code.EXPRESSION_BRACES, what, value.span, f"write `{key}: {shortened(stripped[2:-2])}`")
         return None
     return text
 
@@ -106,13 +122,13 @@ def _written(value: Value) -> str:
             return value.raw
 
 
-def _policy(data: Mapping[str, object], values: Mapping[str, Value], problems: Problems) -> Policy:
+def _policy(data: Mapping[str, object], values: Mapping[str, Value]) -> Found[Policy]:
     """Return the policy that is left when what does not fit is taken out."""
     try:
         return Policy.model_validate(data) if data else Policy()
     except ValidationError as error:
-        bad = explain(error, values, problems, {"retry": Retry.model_fields})
-        return _policy({key: value for key, value in data.items() if key not in bad}, values, problems)
+        bad = yield from explain(error, values, {"retry": Retry.model_fields})
+        return (yield from _policy({key: value for key, value in data.items() if key not in bad}, values))
 
 
 def _with_defaults(draft: Draft, policy: Policy, defaults: Policy) -> Policy:
@@ -127,13 +143,15 @@ def _with_defaults(draft: Draft, policy: Policy, defaults: Policy) -> Policy:
     return policy.model_copy(update=missing) if missing else policy
 
 
-def _check_repeat(draft: Draft, problems: Problems) -> None:
+def _check_repeat(draft: Draft) -> Found[None]:
     """Report what repeats twice, and properties of a repetition that is not there."""
+    if not draft.properties:
+        return
     repeats = [key for key in REPEATS if key in draft.properties]
     if len(repeats) > 1:
         what = f"'{repeats[0]}' and '{repeats[1]}' stand on one node"
         hint = "put the one on a group, and the other on a node or group in it"
-        problems.error(Code.TWO_REPEATS, what, draft.properties[repeats[1]].key_span, hint)
+        yield problem(Code.TWO_REPEATS, what, draft.properties[repeats[1]].key_span, hint)
         return
     for keys, wanted, code, hint in (
         (FOREACH_KEYS, ("foreach",), Code.NEEDS_FOREACH, "add `foreach: …`, or take it away"),
@@ -143,41 +161,40 @@ def _check_repeat(draft: Draft, problems: Problems) -> None:
             continue
         for key in sorted(keys & draft.properties.keys()):
             what = f"'{key}' belongs to {' or '.join(f'`{word}`' for word in wanted)}, which this node does not have"
-            problems.error(code, what, draft.properties[key].key_span, hint)
+            yield problem(code, what, draft.properties[key].key_span, hint)
 
 
-def _repeat(
-    draft: Draft, values: Mapping[str, Value], texts: Mapping[str, str | None], problems: Problems
-) -> Foreach | Loop | None:
+def _repeat(draft: Draft, values: Mapping[str, Value], texts: Mapping[str, str | None]) -> Found[Foreach | Loop | None]:
     repeat = draft.repeats
     text = texts.get(repeat) if repeat else None
     if repeat is None or not text:
         return None
     if repeat == "foreach":
-        return _valid(
-            Foreach,
-            {
-                "items": text,
-                "as_name": _item_name(values.get("as"), problems),
-                "collect": texts.get("collect"),
-                "concurrency": _data(values, "concurrency"),
-                "rate": _rate(values.get("rate"), problems),
-            },
-            values,
-            problems,
+        name = yield from _item_name(values.get("as"))
+        rate = yield from _rate(values.get("rate"))
+        return (
+            yield from _valid(
+                Foreach,
+                {
+                    "items": text,
+                    "as_name": name,
+                    "collect": texts.get("collect"),
+                    "concurrency": _data(values, "concurrency"),
+                    "rate": rate,
+                },
+                values,
+            )
         )
     data = {"condition": text, "until": repeat == "until", "max": _data(values, "max"), "every": _data(values, "every")}
-    return _valid(Loop, data, values, problems)
+    return (yield from _valid(Loop, data, values))
 
 
-def _valid(
-    model: type[Repeat], data: Mapping[str, object], values: Mapping[str, Value], problems: Problems
-) -> Repeat | None:
+def _valid(model: type[Repeat], data: Mapping[str, object], values: Mapping[str, Value]) -> Found[Repeat | None]:
     given = {key: value for key, value in data.items() if value is not None}
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        explain(error, values, problems)
+        yield from explain(error, values)
         return None
 
 
@@ -185,7 +202,7 @@ def _data(values: Mapping[str, Value], key: str) -> JsonValue:
     return values[key].data if key in values else None
 
 
-def _item_name(value: Value | None, problems: Problems) -> str | None:
+def _item_name(value: Value | None) -> Found[str | None]:
     if value is None:
         return None
     name = value.data
@@ -200,77 +217,85 @@ def _item_name(value: Value | None, problems: Problems) -> str | None:
     owner = "flownb" if is_word and name in RESERVED_NAMES else "Python"
     why = f"{owner} means something else by it" if is_word else "it is no identifier"
     what = f"{shown(value)} cannot be an item's name: {why}"
-    problems.error(Code.AS_NAME, what, value.span, "write a name of letters, digits and `_`, as `as: article`")
+    yield problem(Code.AS_NAME, what, value.span, "write a name of letters, digits and `_`, as `as: article`")
     return None
 
 
-def _rate(value: Value | None, problems: Problems) -> Rate | None:
+def _rate(value: Value | None) -> Found[Rate | None]:
     if value is None:
         return None
     match = _RATE.fullmatch(value.data) if isinstance(value.data, str) else None
     hint = "write `N/duration`, as `10/1m`"
     if match is None:
-        problems.error(Code.BAD_VALUE, f"'rate' must be a count and a duration, not {shown(value)}", value.span, hint)
+        yield problem(Code.BAD_VALUE, f"'rate' must be a count and a duration, not {shown(value)}", value.span, hint)
         return None
     try:
         return Rate(count=int(match[1]), period=parse_duration(match[2]))
     except ValueError:
-        problems.error(Code.BAD_DURATION, f"'rate' has no duration in {shortened(match[2])!r}", value.span, hint)
+        yield problem(Code.BAD_DURATION, f"'rate' has no duration in {shortened(match[2])!r}", value.span, hint)
         return None
 
 
-def _own(draft: Draft, values: Mapping[str, Value], problems: Problems) -> None:
+@cache
+def _required(model: type[Leaf | Parallel]) -> tuple[str, ...]:
+    """Return the properties that a kind cannot do without."""
+    return tuple(key for key, info in model.model_fields.items() if info.is_required() and key not in _TAKEN)
+
+
+def _own(draft: Draft, values: Mapping[str, Value]) -> Found[dict[str, object]]:
     """Understand the properties that only the draft's kind has."""
     model: type[Leaf | Parallel] | None = Parallel if draft.title == "parallel" else draft.kind
     if model is None:
-        return
+        return {}
     fields = model.model_fields
     given: dict[str, object] = {key: value.data for key, value in values.items() if key in fields and key not in _TAKEN}
     expressions = draft.kind.EXPRESSIONS if draft.kind else frozenset()
     for key in expressions & given.keys():
-        given[key] = _expressions(key, values[key], problems)
+        given[key] = yield from _expressions(key, values[key])
     if draft.title == "checkpoint" and "input" in given and given["input"] != "text":
-        check_notation(values["input"], problems)
-    missing = [key for key, info in fields.items() if info.is_required() and key not in (*_TAKEN, *draft.properties)]
+        yield from check_notation(values["input"])
+    missing = [key for key in _required(model) if key not in draft.properties]
     for key in missing if draft.body is None or has_body(draft.kind or Leaf) else ():
         what = f"node '{draft.id}' is of type {draft.title} and has no '{key}'"
-        problems.error(Code.MISSING_PROPERTY, what, draft.name.span, f"add `- {key}: …` ({WANTED.get(key, 'a value')})")
-    if given:
-        draft.own = _checked(model, given, values, problems)
+        yield problem(Code.MISSING_PROPERTY, what, draft.name.span, f"add `- {key}: …` ({WANTED.get(key, 'a value')})")
+    return (yield from _checked(model, given, values)) if given else {}
 
 
 _TAKEN: Final = frozenset({"id", "heading", "span", "policy", "repeat", "spans", "uses", "body", "children"})
 
 
 def _checked(
-    model: type[Leaf | Parallel], given: dict[str, object], values: Mapping[str, Value], problems: Problems
-) -> dict[str, object]:
+    model: type[Leaf | Parallel], given: dict[str, object], values: Mapping[str, Value]
+) -> Found[dict[str, object]]:
     """Return those of the given values that fit, as the model holds them."""
     required = {"id": "x", "heading": "", "span": next(iter(values.values())).span}
     try:
         made = model.model_validate(required | given)
     except ValidationError as error:
-        bad = explain(error, values, problems)
+        bad = yield from explain(error, values)
         left = {key: value for key, value in given.items() if key not in bad}
-        return _checked(model, left, values, problems) if left and len(left) < len(given) else {}
+        return (yield from _checked(model, left, values)) if left and len(left) < len(given) else {}
     return {key: getattr(made, key) for key in given}
 
 
-def _expressions(key: str, value: Value, problems: Problems) -> object:
+def _expressions(key: str, value: Value) -> Found[object]:
     """Return one expression or a list of them, as texts."""
     if isinstance(value.data, list):
-        return [expression(key, part, problems) or "" for part in value.parts.values()]
-    return expression(key, value, problems) or ""
+        texts: list[str] = []
+        for part in value.parts.values():
+            texts += [(yield from expression(key, part)) or ""]
+        return texts
+    return (yield from expression(key, value)) or ""
 
 
-def check_notation(value: Value, problems: Problems) -> None:
+def check_notation(value: Value) -> Found[None]:
     """Report a type that is not written as format.md 6 says."""
     if isinstance(value.data, dict) and value.parts:
         for name, part in value.parts.items():
             kind = part.parts["type"] if is_described(part.data) else part
-            check_notation(kind, problems)
+            yield from check_notation(kind)
             if kind is not part and "default" in part.parts:
-                check_default(str(name), kind.data, part.parts["default"], problems)
+                yield from check_default(str(name), kind.data, part.parts["default"])
         return
     try:
         check_type(value.data)
@@ -279,10 +304,10 @@ def check_notation(value: Value, problems: Problems) -> None:
         advice = _ADVICE.search(message)
         if advice:
             message, hint = message[: advice.start()], advice[1]
-        problems.error(Code.BAD_TYPE, message, value.span, hint)
+        yield problem(Code.BAD_TYPE, message, value.span, hint)
 
 
-def check_default(name: str, kind: JsonValue, value: Value, problems: Problems) -> None:
+def check_default(name: str, kind: JsonValue, value: Value) -> Found[None]:
     """Report a default that is not of its input's type."""
     try:
         convert(kind, value.data, name)
@@ -291,4 +316,4 @@ def check_default(name: str, kind: JsonValue, value: Value, problems: Problems) 
     except ValueError as error:
         message = str(error).split("\n", maxsplit=1)[0]
         hint = "a default must be of the input's type"
-        problems.error(Code.BAD_VALUE, f"the default does not fit: {message}", value.span, hint)
+        yield problem(Code.BAD_VALUE, f"the default does not fit: {message}", value.span, hint)

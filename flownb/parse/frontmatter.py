@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,13 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from flownb.model.policy import Duration, ExecutorName, Policy, Retry
 from flownb.model.workflow import Input, Order
 from flownb.parse.fields import check_default, check_notation, expression
+from flownb.parse.found import Found, problem
 from flownb.parse.ids import identifier
 from flownb.parse.mismatch import explain
-from flownb.parse.source import Problems, Source, both_lines, front_matter_end, shortened
-from flownb.parse.yaml_values import Value, YamlError, load_yaml
+from flownb.parse.source import Source, front_matter_end
 from flownb.text.codes import Code
+from flownb.text.lines import shortened
 from flownb.text.nearest import did_you_mean
-from flownb.text.spans import Span
+from flownb.text.spans import Span, both_lines
+from flownb.text.yaml import Value, load_yaml
+from flownb.text.yaml_words import YamlError
 
 _SLUG: Final = re.compile(r"[a-z0-9][a-z0-9-]*")
 _SECRET: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -67,7 +70,7 @@ KEYS: Final = frozenset({*FrontMatter.model_fields, "name", "inputs", "secrets",
 """Every key that front matter may have."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Head:
     """What the front matter says, as far as it could be read."""
 
@@ -79,13 +82,13 @@ class Head:
     """The workflow's name."""
     settings: FrontMatter = field(default_factory=FrontMatter)
     """The keys that say one thing each."""
-    inputs: dict[str, Input] = field(default_factory=dict)
+    inputs: Mapping[str, Input] = field(default_factory=dict)
     """Input → what it must be."""
-    input_names: set[str] = field(default_factory=set)
+    input_names: Collection[str] = ()
     """Every input that is named, also those with a mistake."""
-    secrets: dict[str, Span] = field(default_factory=dict)
+    secrets: Mapping[str, Span] = field(default_factory=dict)
     """Secret → where it stands."""
-    outputs: dict[str, Value] | None = None
+    outputs: Mapping[str, Value] | None = None
     """Output → expression."""
     on_error_span: Span | None = None
     """Where `on_error` names its node."""
@@ -97,32 +100,30 @@ class Head:
         return Policy(retry=given.retry, timeout=given.timeout, executor=given.executor)
 
 
-def read_front_matter(source: Source, problems: Problems) -> Head:
+def read_front_matter(source: Source) -> Found[Head]:
     """Return what a document's front matter says; every mistake in it is reported."""
-    head = Head(end=front_matter_end(source.lines))
-    if head.end == 0:
-        _report_misplaced(source, problems)
-        return head
+    end = front_matter_end(source.lines)
+    if end == 0:
+        yield from _misplaced(source)
+        return Head()
     try:
         whole = load_yaml(
-            source.lines[1 : head.end - 1], lambda line, column, length: source.span(line + 1, column, length), problems
+            "\n".join(source.lines[1 : end - 1]),
+            lambda line, column, length: source.span(line + 1, column, length),
         )
     except YamlError as error:
-        problems.error(error.code, error.message, error.span, error.hint)
-        head.is_readable = False
-        return head
+        yield problem(error.code, error.message, error.span, error.hint)
+        return Head(end, is_readable=False)
     if whole.data is None:
-        return head
+        return Head(end)
     if not isinstance(whole.data, dict):
-        head.is_readable = False
         what = "the front matter must be `key: value` lines"
-        problems.error(Code.YAML_SYNTAX, what, whole.span, "write `key: value`, with a space behind the colon")
-        return head
-    _read(whole, head, problems)
-    return head
+        yield problem(Code.YAML_SYNTAX, what, whole.span, "write `key: value`, with a space behind the colon")
+        return Head(end, is_readable=False)
+    return (yield from _read(whole, end))
 
 
-def _report_misplaced(source: Source, problems: Problems) -> None:
+def _misplaced(source: Source) -> Found[None]:
     """Report front matter that is never closed, or does not begin in the first line."""
     lines = source.lines
     first = next((number for number, line in enumerate(lines) if line.strip()), None)
@@ -134,36 +135,45 @@ def _report_misplaced(source: Source, problems: Problems) -> None:
         return
     if first > 0 and any(line.rstrip() == "---" for line in lines[first + 1 :]):
         what = "front matter begins in the first line, and this is below it"
-        problems.error(Code.FRONT_MATTER_PLACE, what, source.span(first, 0, 3), "take the empty lines above it away")
+        yield problem(Code.FRONT_MATTER_PLACE, what, source.span(first, 0, 3), "take the empty lines above it away")
     elif first == 0:
         what = "the front matter is never closed"
-        problems.error(Code.FRONT_MATTER_OPEN, what, source.span(0, 0, 3), "put a line with `---` below its last key")
+        yield problem(Code.FRONT_MATTER_OPEN, what, source.span(0, 0, 3), "put a line with `---` below its last key")
 
 
-def _read(whole: Value, head: Head, problems: Problems) -> None:
+def _read(whole: Value, end: int) -> Found[Head]:
     known: dict[str, Value] = {}
     seen: dict[str, Span] = {}
-    for key, span in whole.keys.items():
-        name = key.replace("-", "_")
-        value = whole.parts[key]
-        if name not in KEYS:
-            hint = did_you_mean(name, KEYS, f"known are {', '.join(sorted(KEYS))}")
-            problems.error(Code.UNKNOWN_KEY, f"the front matter has no key '{shortened(key, 30)}'", span, hint)
-        elif name in seen:
-            what = f"the key '{name}' stands twice: {both_lines(seen[name], span)}"
-            problems.error(Code.DUPLICATE_KEY, what, span, "keep one of them")
+    for written, span in whole.keys.items():
+        key = written.replace("-", "_")
+        value = whole.parts[written]
+        if key not in KEYS:
+            hint = did_you_mean(key, KEYS, f"known are {', '.join(sorted(KEYS))}")
+            yield problem(Code.UNKNOWN_KEY, f"the front matter has no key '{shortened(written, 30)}'", span, hint)
+        elif key in seen:
+            what = f"the key '{key}' stands twice: {both_lines(seen[key], span)}"
+            yield problem(Code.DUPLICATE_KEY, what, span, "keep one of them")
         else:
-            seen[name] = span
+            seen[key] = span
             if value.data is not None:
-                known[name] = value
-    for name, read in _READERS.items():
-        if name in known:
-            read(known[name], head, problems)
+                known[key] = value
+    name = (yield from _name(known["name"])) if "name" in known else None
+    inputs = (yield from _inputs(known["inputs"])) if "inputs" in known else {}
+    secrets = (yield from _secrets(known["secrets"])) if "secrets" in known else {}
+    outputs = (yield from _outputs(known["outputs"])) if "outputs" in known else None
     settings = {key: value for key, value in known.items() if key in FrontMatter.model_fields}
     if isinstance(known["version"].data if "version" in known else None, int | float):
         settings["version"] = _as_text(known["version"])
-    head.settings = _settings({key: value.data for key, value in settings.items()}, settings, problems)
-    head.on_error_span = known["on_error"].span if "on_error" in known else None
+    return Head(
+        end,
+        name=name,
+        settings=(yield from _settings({key: value.data for key, value in settings.items()}, settings)),
+        inputs={key: item for key, item in inputs.items() if item is not None},
+        input_names=frozenset(inputs),
+        secrets=secrets,
+        outputs=outputs,
+        on_error_span=known["on_error"].span if "on_error" in known else None,
+    )
 
 
 def _as_text(value: Value) -> Value:
@@ -171,36 +181,36 @@ def _as_text(value: Value) -> Value:
     return Value(value.raw or str(value.data), value.span, value.raw, value.span)
 
 
-def _settings(data: dict[str, JsonValue], values: Mapping[str, Value], problems: Problems) -> FrontMatter:
+def _settings(data: dict[str, JsonValue], values: Mapping[str, Value]) -> Found[FrontMatter]:
     try:
         return FrontMatter.model_validate(data)
     except ValidationError as error:
         nested = {"defaults": _DEFAULT_KEYS, "retry": tuple(Retry.model_fields)}
-        bad = explain(error, values, problems, nested)
+        bad = yield from explain(error, values, nested)
         left = {key: value for key, value in data.items() if key not in bad}
-        return _settings(left, values, problems) if len(left) < len(data) else FrontMatter()
+        return (yield from _settings(left, values)) if len(left) < len(data) else FrontMatter()
 
 
-def _read_name(value: Value, head: Head, problems: Problems) -> None:
+def _name(value: Value) -> Found[str | None]:
     text = value.data if isinstance(value.data, str) else value.raw
     if _SLUG.fullmatch(text):
-        head.name = text
-        return
+        return text
     what = f"'{shortened(text, 40)}' is no name for a workflow: it names a folder"
     better = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "weekly-report"
-    problems.error(Code.BAD_NAME, what, value.span, f"use a-z, 0-9 and `-`: `name: {shortened(better, 40)}`")
+    yield problem(Code.BAD_NAME, what, value.span, f"use a-z, 0-9 and `-`: `name: {shortened(better, 40)}`")
+    return None
 
 
-def _read_inputs(value: Value, head: Head, problems: Problems) -> None:
+def _inputs(value: Value) -> Found[dict[str, Input | None]]:
+    """Return what each input must be; None where that cannot be told."""
+    inputs: dict[str, Input | None] = {}
     if not isinstance(value.data, dict):
         what = f"'inputs' must be name → type, not {shortened(value.raw, 40) or 'a list'}"
-        problems.error(
-            Code.BAD_VALUE, what, value.span, "write `inputs: {topic: str}`, or a line `topic: str` for each"
-        )
-        return
+        yield problem(Code.BAD_VALUE, what, value.span, "write `inputs: {topic: str}`, or a line `topic: str` for each")
+        return inputs
     for name, span in value.keys.items():
         part = value.parts[name]
-        head.input_names.add(name)
+        inputs[name] = None
         if not name.isidentifier() or keyword.iskeyword(name):
             why = "Python means something else by it" if keyword.iskeyword(name) else "it is no identifier"
             what = f"'{shortened(name, 40)}' cannot be the name of an input: {why}"
@@ -210,32 +220,33 @@ def _read_inputs(value: Value, head: Head, problems: Problems) -> None:
                 if keyword.iskeyword(better)
                 else f"write `{better if better.isidentifier() else f'n_{better}'}`"
             )
-            problems.error(Code.BAD_NAME, what, span, hint)
+            yield problem(Code.BAD_NAME, what, span, hint)
         elif (isinstance(part.data, dict) and "type" in part.data) or (
             isinstance(part.data, dict) and {"default", "description"} & part.data.keys()
         ):
-            head.inputs[name] = _input(name, part, span, problems)
+            inputs[name] = yield from _input(name, part, span)
         else:
             if part.data is None:
                 hint = f"write a type, as `{name}: str`, or `{name}: any`"
-                problems.error(Code.BAD_TYPE, f"the input '{name}' has no type", span, hint)
+                yield problem(Code.BAD_TYPE, f"the input '{name}' has no type", span, hint)
                 continue
-            check_notation(part, problems)
-            head.inputs[name] = Input(type=part.data, span=span)
+            yield from check_notation(part)
+            inputs[name] = Input(type=part.data, span=span)
+    return inputs
 
 
-def _input(name: str, value: Value, span: Span, problems: Problems) -> Input:
+def _input(name: str, value: Value, span: Span) -> Found[Input]:
     """Return an input that is written as `{type, default, description}`."""
     for key, where in value.keys.items():
         if key not in {"type", "default", "description"}:
             hint = did_you_mean(key, ("type", "default", "description"), "known are type, default, description")
-            problems.error(Code.UNKNOWN_KEY, f"the input '{name}' has no '{shortened(key, 30)}'", where, hint)
+            yield problem(Code.UNKNOWN_KEY, f"the input '{name}' has no '{shortened(key, 30)}'", where, hint)
     kind = value.parts.get("type")
     if kind is not None and kind.data is not None:
-        check_notation(kind, problems)
+        yield from check_notation(kind)
     described = value.parts.get("description")
     if "default" in value.parts and kind is not None:
-        check_default(name, kind.data, value.parts["default"], problems)
+        yield from check_default(name, kind.data, value.parts["default"])
     return Input(
         type=kind.data if kind is not None and kind.data is not None else "any",
         required="default" not in value.parts,
@@ -245,43 +256,38 @@ def _input(name: str, value: Value, span: Span, problems: Problems) -> Input:
     )
 
 
-def _read_secrets(value: Value, head: Head, problems: Problems) -> None:
+def _secrets(value: Value) -> Found[dict[str, Span]]:
+    secrets: dict[str, Span] = {}
     parts = list(value.parts.values()) if isinstance(value.data, list) else [value]
     if isinstance(value.data, dict):
         what = "'secrets' must be a list of names: values are never written into a document"
-        problems.error(Code.BAD_VALUE, what, value.span, f"write `secrets: [{', '.join(list(value.keys)[:3])}]`")
-        return
+        yield problem(Code.BAD_VALUE, what, value.span, f"write `secrets: [{', '.join(list(value.keys)[:3])}]`")
+        return secrets
     for part in parts:
         name = part.data
         if not isinstance(name, str) or not _SECRET.fullmatch(name):
             what = f"{shortened(part.raw, 30) or 'this'} cannot be the name of a secret"
             hint = "write a name as an environment variable has it, as `NEWS_TOKEN`"
-            problems.error(Code.BAD_NAME, what, part.span, hint)
-        elif name in head.secrets:
-            what = f"the secret '{name}' stands twice: {both_lines(head.secrets[name], part.span)}"
-            problems.error(Code.DUPLICATE_KEY, what, part.span, "keep one of them")
+            yield problem(Code.BAD_NAME, what, part.span, hint)
+        elif name in secrets:
+            what = f"the secret '{name}' stands twice: {both_lines(secrets[name], part.span)}"
+            yield problem(Code.DUPLICATE_KEY, what, part.span, "keep one of them")
         else:
-            head.secrets[name] = part.span
+            secrets[name] = part.span
+    return secrets
 
 
-def _read_outputs(value: Value, head: Head, problems: Problems) -> None:
+def _outputs(value: Value) -> Found[dict[str, Value] | None]:
     if not isinstance(value.data, dict):
         what = f"'outputs' must be name → expression, not {shortened(value.raw, 40) or 'a list'}"
-        problems.error(Code.BAD_VALUE, what, value.span, "write `outputs: {report: publish}`")
-        return
-    head.outputs = {}
+        yield problem(Code.BAD_VALUE, what, value.span, "write `outputs: {report: publish}`")
+        return None
+    outputs: dict[str, Value] = {}
     for name, part in value.parts.items():
         if not str(name).strip():
-            problems.error(Code.BAD_NAME, "an output has an empty name", value.keys[str(name)], "give it a name")
-        text = expression(f"outputs.{shortened(str(name), 30)}", part, problems)
+            yield problem(Code.BAD_NAME, "an output has an empty name", value.keys[str(name)], "give it a name")
+        text = yield from expression(f"outputs.{shortened(str(name), 30)}", part)
         if text is not None:
             exact = part if isinstance(part.data, str) else Value(text, part.span, part.raw, part.span)
-            head.outputs[str(name)] = exact
-
-
-_READERS: Final[Mapping[str, Callable[[Value, Head, Problems], None]]] = {
-    "name": _read_name,
-    "inputs": _read_inputs,
-    "secrets": _read_secrets,
-    "outputs": _read_outputs,
-}
+            outputs[str(name)] = exact
+    return outputs

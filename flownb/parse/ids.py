@@ -8,10 +8,12 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Final
 
+from flownb.parse.found import Found, problem
 from flownb.parse.sections import Section, plain_heading
-from flownb.parse.source import Problems, Source, shortened
+from flownb.parse.source import Source
 from flownb.templates.expressions import RESERVED_NAMES
 from flownb.text.codes import Code
+from flownb.text.lines import shortened
 from flownb.text.spans import Span
 
 _BY_HAND: Final = re.compile(r"\{#([^{}]*)\}\s*\Z")
@@ -85,7 +87,7 @@ def slug(text: str) -> str:
     return _ASCII.sub("-", plain)[:80].strip("-")
 
 
-def check_id(name: Name, problems: Problems) -> str | None:
+def check_id(name: Name) -> Found[str | None]:
     """Report what keeps a heading from naming a node; return the id by which others will name it, None for none."""
     by_hand = "set one at the heading's end, as `{#fetch_data}`"
     hidden = _hidden(name.id if name.is_by_hand else name.heading)
@@ -93,7 +95,7 @@ def check_id(name: Name, problems: Problems) -> str | None:
         what = (
             f"the id of '{shortened(name.heading)}' is made from text with an invisible character, U+{ord(hidden):04X}"
         )
-        problems.error(Code.INVISIBLE_CHARACTER, what, name.id_span, "delete it: type the heading anew")
+        yield problem(Code.INVISIBLE_CHARACTER, what, name.id_span, "delete it: type the heading anew")
         return identifier("".join(letter for letter in name.heading if not _hidden(letter))) or None
     if not name.id.isidentifier():
         shown = shortened(name.id)
@@ -102,13 +104,13 @@ def check_id(name: Name, problems: Problems) -> str | None:
             what, by_hand = f"the id '{shown}' begins with a digit", f"begin with a letter, or {by_hand}"
         if name.is_by_hand:
             by_hand = f"write `{{#{identifier(name.id) or 'fetch_data'}}}`"
-        problems.error(Code.BAD_ID, what, name.id_span, by_hand)
+        yield problem(Code.BAD_ID, what, name.id_span, by_hand)
         return None
     word = name.id
     if keyword.iskeyword(word) or word in RESERVED_NAMES or word in _CONSTANTS:
         owner = "Python" if keyword.iskeyword(word) else "flownb's own" if word in RESERVED_NAMES else "expressions"
         what = f"'{word}' cannot be an id: it is a word of {owner}"
-        problems.error(Code.RESERVED_ID, what, name.id_span, f"use another heading, or set the id: `{{#{word}_step}}`")
+        yield problem(Code.RESERVED_ID, what, name.id_span, f"use another heading, or set the id: `{{#{word}_step}}`")
     return word
 
 

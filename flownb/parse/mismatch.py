@@ -9,10 +9,11 @@ from typing import Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from flownb.parse.source import Problems, shortened
-from flownb.parse.yaml_values import Value
+from flownb.parse.found import Found, problem
 from flownb.text.codes import Code
+from flownb.text.lines import shortened
 from flownb.text.nearest import did_you_mean
+from flownb.text.yaml import Value
 
 WANTED: Final[Mapping[str, str]] = {
     "needs": "an id or a list of ids",
@@ -46,15 +47,13 @@ _QUOTED: Final = re.compile(r"'([^']*)'")
 def explain(
     error: ValidationError,
     values: Mapping[str, Value],
-    problems: Problems,
     known: Mapping[str, Iterable[str]] | None = None,
-) -> set[str]:
+) -> Found[set[str]]:
     """Report what pydantic found, once for each value; return the properties concerned.
 
     Args:
         error: What pydantic found.
         values: The values that it looked at.
-        problems: Where to report.
         known: Property → the keys that its mapping may have, for the nearest match.
     """
     seen: set[tuple[str, ...]] = set()
@@ -72,7 +71,7 @@ def explain(
             continue
         seen.add(place)
         owner = str(path[-2]) if len(path) > 1 else key
-        _report(key, value, path, detail, problems, (known or {}).get(owner, ()))
+        yield from _report(key, value, path, detail, (known or {}).get(owner, ()))
     return bad
 
 
@@ -87,8 +86,8 @@ def _path(value: Value, loc: Sequence[int | str]) -> list[int | str]:
 
 
 def _report(
-    key: str, whole: Value, path: Sequence[int | str], detail: ErrorDetails, problems: Problems, known: Iterable[str]
-) -> None:
+    key: str, whole: Value, path: Sequence[int | str], detail: ErrorDetails, known: Iterable[str]
+) -> Found[None]:
     """Report one value that does not fit."""
     value = whole.at(path)
     label = ".".join([key, *(str(step) for step in path if isinstance(step, str))])
@@ -97,7 +96,7 @@ def _report(
         span = whole.at(path[:-1]).keys.get(name, value.span)
         hint = did_you_mean(name, known, f"known are {', '.join(known)}")
         owner = ".".join([key, *map(str, path[:-1])])
-        problems.error(Code.UNKNOWN_KEY, f"'{owner}' has no '{shortened(name, 30)}'", span, hint)
+        yield problem(Code.UNKNOWN_KEY, f"'{owner}' has no '{shortened(name, 30)}'", span, hint)
         return
     last = label.rsplit(".", 1)[-1]
     message = detail["msg"].removeprefix("Value error, ")
@@ -108,7 +107,7 @@ def _report(
     ):
         _, _, hint = message.partition(": ")
         if detail["type"] == "greater_than":
-            problems.error(
+            yield problem(
                 Code.BAD_DURATION,
                 f"'{label}' must be longer than 0, not {shown(value)}",
                 value.span,
@@ -122,12 +121,12 @@ def _report(
         )
         if isinstance(value.data, int | float) and not isinstance(value.data, bool):
             hint = f"say which unit: `{last}: {value.data}s` or `{last}: {value.data}m`"
-        problems.error(Code.BAD_DURATION, f"'{label}' must be a duration, not {shown(value)}", value.span, hint)
+        yield problem(Code.BAD_DURATION, f"'{label}' must be a duration, not {shown(value)}", value.span, hint)
         return
     choices = _QUOTED.findall(str(detail.get("ctx", {}).get("expected", "")))
     if choices and label not in WANTED:
         wanted = f"one of {', '.join(choices)}"
-        problems.error(
+        yield problem(
             Code.BAD_VALUE,
             f"'{label}' must be {wanted}, not {shown(value)}",
             value.span,
@@ -139,7 +138,7 @@ def _report(
     if not wanted and detail["type"] == "string_type":
         wanted, hint = "text", "put it in quotes"
     said = f"'{label}' must be {wanted}, not {shown(value)}" if wanted else f"'{label}' does not fit: {message}"
-    problems.error(Code.BAD_VALUE, said, value.span, hint)
+    yield problem(Code.BAD_VALUE, said, value.span, hint)
 
 
 def shown(value: Value) -> str:

@@ -7,14 +7,16 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
+from flownb.parse.found import Found, problem
 from flownb.parse.keys import EXPRESSION_KEYS
-from flownb.parse.quick_values import quick_value
 from flownb.parse.sections import BulletList, Fence, Item
-from flownb.parse.source import Problems, Source, shortened
-from flownb.parse.yaml_values import MAX_CHARACTERS, Value, YamlError, braces_error, load_yaml
+from flownb.parse.source import Source
 from flownb.text.codes import Code
+from flownb.text.lines import shortened
 from flownb.text.nearest import nearest
 from flownb.text.spans import Span
+from flownb.text.yaml import MAX_CHARACTERS, Value, load_yaml
+from flownb.text.yaml_words import YamlError, braces_error
 
 _KEY: Final = re.compile(
     r"(?P<open>[*_`\"']{0,3})(?P<key>[^\W\d][\w-]*?)(?P<close>[*_`\"']{0,3})[ \t]*:(?=(?P<gap>[ \t]|$)?)"
@@ -71,46 +73,43 @@ def _is_property(item: Item, source: Source, known: Collection[str], *, in_node:
     return nearest(key, known) is not None
 
 
-def read_list(block: BulletList, source: Source, known: Collection[str], problems: Problems) -> list[Property]:
+def read_list(block: BulletList, source: Source, known: Collection[str]) -> Found[list[Property]]:
     """Return the properties that a list gives; every item must be one `key: value`.
 
     Args:
         block: The list.
         source: The document.
         known: Every property of any kind.
-        problems: Where items that are none are reported.
     """
     found: list[Property] = []
     for item in block.items:
         try:
-            found.append(_read_item(item, source, known, problems))
+            found.append(_read_item(item, source, known))
         except YamlError as error:
-            problems.error(error.code, error.message, error.span, error.hint)
+            yield problem(error.code, error.message, error.span, error.hint)
             key = _KEY.match(source.lines[item.line], item.column)
             if key:
                 found.append(Property(canonical(key["key"]), _key_span(key, item, source), None))
     return found
 
 
-def read_fence(fence: Fence, source: Source, problems: Problems) -> Property:
+def read_fence(fence: Fence, source: Source) -> Found[Property]:
     """Return the property that a fence with a second word gives."""
     first, second = fence.words[:2]
     column = source.lines[fence.line].find(second, fence.info_column + len(first))
     key_span = source.span(fence.line, column, len(second))
     if len(fence.body) > MAX_CHARACTERS:
         what = f"this property has {len(fence.body):,} characters; at most {MAX_CHARACTERS:,} are read"
-        problems.error(Code.TOO_LARGE, what, key_span, "keep data in a file of its own and read it in a node")
+        yield problem(Code.TOO_LARGE, what, key_span, "keep data in a file of its own and read it in a node")
         return Property(canonical(second), key_span, None, is_fenced=True)
     if first not in _DATA_FENCES:
         return Property(canonical(second), key_span, fence_value(fence, source), is_fenced=True)
     try:
         value = load_yaml(
-            fence.body.split("\n"),
-            lambda line, at, length: source.span(fence.line + 1 + line, fence.indent + at, length),
-            problems,
+            fence.body, lambda line, at, length: source.span(fence.line + 1 + line, fence.indent + at, length)
         )
     except YamlError as error:
-        problems.error(error.code, error.message, error.span, error.hint)
+        yield problem(error.code, error.message, error.span, error.hint)
         return Property(canonical(second), key_span, None, is_fenced=True)
     return Property(canonical(second), key_span, value, is_fenced=True)
 
@@ -125,7 +124,7 @@ def _key_span(match: re.Match[str], item: Item, source: Source) -> Span:
     return source.span(item.line, match.start("key"), len(match["key"]))
 
 
-def _read_item(item: Item, source: Source, known: Collection[str], problems: Problems) -> Property:
+def _read_item(item: Item, source: Source, known: Collection[str]) -> Property:
     """Return the property of one item.
 
     Raises:
@@ -145,13 +144,9 @@ def _read_item(item: Item, source: Source, known: Collection[str], problems: Pro
     column = match.end() + len(rest) - len(rest.lstrip())
     if text.startswith("{{"):
         raise _braces(match["key"], text, source.span(item.line, column, len(text)))
-    if end == item.line + 1:
-        if not text:
-            return Property(canonical(match["key"]), key_span, Value(None, key_span))
-        quick = quick_value(text, source.span, item.line, column) if len(text) <= MAX_CHARACTERS else None
-        if quick:
-            return Property(canonical(match["key"]), key_span, quick)
-    return Property(canonical(match["key"]), key_span, _yaml_item(item, end, match["key"], source, problems))
+    if end == item.line + 1 and not text:
+        return Property(canonical(match["key"]), key_span, Value(None, key_span))
+    return Property(canonical(match["key"]), key_span, _item_value(item, end, match["key"], source))
 
 
 def _braces(key: str, text: str, where: Span) -> YamlError:
@@ -178,8 +173,8 @@ def _item_error(match: re.Match[str] | None, text: str, known: Collection[str], 
     )
 
 
-def _yaml_item(item: Item, end: int, key: str, source: Source, problems: Problems) -> Value:
-    """Return the value of an item that only ruamel.yaml can read."""
+def _item_value(item: Item, end: int, key: str, source: Source) -> Value:
+    """Return the value of an item; its further lines may be indented by tabs, as Markdown takes them."""
     lines = [" " * item.column + source.lines[item.line][item.column :]]
     shifts = [0]
     for line in source.lines[item.line + 1 : end]:
@@ -200,7 +195,7 @@ def _yaml_item(item: Item, end: int, key: str, source: Source, problems: Problem
                 locate(number, len(text) - len(text.lstrip()), 3),
                 "begin the fence at the start of a line, below the list",
             )
-    whole = load_yaml(lines, locate, problems)
+    whole = load_yaml("\n".join(lines), locate)
     if len(whole.keys) > 1:
         second = list(whole.keys.items())[1]
         message = f"'{shortened(second[0])}' stands in the item of '{key}'"

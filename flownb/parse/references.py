@@ -10,8 +10,9 @@ from typing import Final
 
 from flownb.model.nodes import Foreach, Use
 from flownb.parse.drafts import Draft, Outline
+from flownb.parse.found import Found, problem
 from flownb.parse.frontmatter import Head
-from flownb.parse.source import Problems
+from flownb.parse.meaning import Sense
 from flownb.templates.expressions import RESERVED_NAMES
 from flownb.text.codes import Code
 from flownb.text.nearest import did_you_mean
@@ -40,52 +41,52 @@ class Checker:
 
     outline: Outline
     """The document's nodes."""
+    sense: Sense
+    """What they say."""
     head: Head
     """Its front matter."""
     variables: Container[str] | None
     """The notebook's variables; None for a file."""
-    problems: Problems
-    """Where mistakes are reported."""
     called: dict[str, str] = field(default_factory=dict)
     """Id of a node that runs only when another failed → what names it."""
     credit: int = 20_000
     """How many words may still be compared with mistyped ones, so that no document takes long."""
 
-    def run(self, loose: Mapping[str, Collection[str]]) -> None:
-        """Check fallbacks, then every use.
+    def run(self) -> Found[None]:
+        """Check fallbacks, then every use."""
+        yield from self._calls()
+        for draft, meaning in self.sense.of.items():
+            for use in meaning.reads.uses:
+                yield from self.use(use, draft, meaning.reads.loose)
+        for use in self.sense.outputs:
+            yield from self.use(use, None)
 
-        Args:
-            loose: Id → names that its body may get by `from x import *`.
-        """
-        self._calls()
-        for draft in self.outline.walk():
-            for use in draft.uses if not self.problems.is_full else ():
-                self.use(use, draft, loose.get(draft.id, ()))
-
-    def _calls(self) -> None:
+    def _calls(self) -> Found[None]:
         """Check what `fallback` and `on_error` name."""
         target = self.head.settings.on_error
         if target and self.head.on_error_span:
-            self._call("on_error", target, self.head.on_error_span, None)
+            yield from self._call("on_error", target, self.head.on_error_span, None)
         for draft in self.outline.walk():
             value = draft.value("fallback")
-            if draft.policy.fallback and value:
-                self._call("fallback", draft.policy.fallback, value.span, draft)
-        self._fallback_circles()
+            target = self.sense.fallback(draft)
+            if target and value:
+                yield from self._call("fallback", target, value.span, draft)
+        yield from self._fallback_circles()
 
-    def _call(self, key: str, target: str, span: Span, caller: Draft | None) -> None:
-        found = self._node(key, target, span, caller)
+    def _call(self, key: str, target: str, span: Span, caller: Draft | None) -> Found[None]:
+        found = yield from self._node(key, target, span, caller)
         if found is None:
             return
         if found.is_plain_group:
             what = f"'{key}' names the plain group '{target}', which cannot be run as one node"
-            self.problems.error(Code.GROUP_VALUE, what, span, f"name one of its nodes: {_listed(found)}")
+            yield problem(Code.GROUP_VALUE, what, span, f"name one of its nodes: {_listed(found)}")
         else:
             self.called[target] = f"`{key}`" if caller is None else f"`fallback` of '{caller.id}'"
 
-    def _fallback_circles(self) -> None:
+    def _fallback_circles(self) -> Found[None]:
         """Report fallbacks that lead back to themselves or to what is around them."""
-        after = {draft.id: draft.policy.fallback for draft in self.outline.by_id.values() if draft.policy.fallback}
+        called = {draft.id: self.sense.fallback(draft) for draft in self.outline.by_id.values()}
+        after = {caller: target for caller, target in called.items() if target}
         reported: set[str] = set()
         for start in after:
             path = [start]
@@ -93,21 +94,21 @@ class Checker:
                 path.append(following)
             if following and following == start and not reported & set(path):
                 reported |= set(path)
-                self._circle([*path, start])
+                yield from self._circle([*path, start])
         for draft in self.outline.by_id.values():
             target = after.get(draft.id)
             if target and target != draft.id and target in {outer.id for outer in draft.around()}:
-                self._circle([draft.id, target])
+                yield from self._circle([draft.id, target])
 
-    def _circle(self, path: list[str]) -> None:
+    def _circle(self, path: list[str]) -> Found[None]:
         value = self.outline.by_id[path[0]].value("fallback")
         if value:
             what = f"fallbacks form a circle: {' → '.join(path)}"
-            self.problems.error(
+            yield problem(
                 Code.FALLBACK_CIRCLE, what, value.span, "let one of them fall back to another node, or to none"
             )
 
-    def use(self, use: Use, draft: Draft | None, loose: Collection[str] = ()) -> None:
+    def use(self, use: Use, draft: Draft | None, loose: Collection[str] = ()) -> Found[None]:
         """Check one name.
 
         Args:
@@ -116,17 +117,17 @@ class Checker:
             loose: Names that are not to be blamed for being unknown.
         """
         if use.field == "needs":
-            found = self._node("needs", use.name, use.span, draft)
+            found = yield from self._node("needs", use.name, use.span, draft)
             if found:
-                self._may_wait(use, found, draft)
+                yield from self._may_wait(use, found, draft)
         elif use.name in self._items(use, draft):
             return
         elif use.name in RESERVED_NAMES:
-            self._reserved(use, draft)
+            yield from self._reserved(use, draft)
         elif use.name in self.outline.by_id:
-            self._value(use, self.outline.by_id[use.name], draft)
+            yield from self._value(use, self.outline.by_id[use.name], draft)
         elif not (use.guarded or use.name in loose or self._is_variable(use.name)):
-            self._unknown(use, draft)
+            yield from self._unknown(use, draft)
 
     def _is_variable(self, name: str) -> bool:
         return self.variables is not None and name in self.variables
@@ -138,7 +139,8 @@ class Checker:
             if "foreach" in outer.properties:
                 value = outer.value("as")
                 found |= {str(value.data) if value else "item", "index"}
-                if not isinstance(outer.repeat, Foreach) or outer.repeat.as_name not in found:
+                repeat = self.sense.of[outer].fields.repeat
+                if not isinstance(repeat, Foreach) or repeat.as_name not in found:
                     found.add("item")  # What is broken in it was reported: nothing follows from that.
         return found
 
@@ -150,7 +152,7 @@ class Checker:
             yield draft
         yield from draft.around()
 
-    def _reserved(self, use: Use, draft: Draft | None) -> None:
+    def _reserved(self, use: Use, draft: Draft | None) -> Found[None]:
         name, attribute = use.name, use.attribute
         if use.guarded:
             return
@@ -159,19 +161,17 @@ class Checker:
                 known = self.head.input_names
                 otherwise = f"add it to the front matter: `inputs: {{{attribute}: str}}`"
                 what = f"the front matter has no input '{attribute}'"
-                self.problems.error(Code.UNKNOWN_INPUT, what, use.span, self._meant(attribute, known, otherwise))
+                yield problem(Code.UNKNOWN_INPUT, what, use.span, self._meant(attribute, known, otherwise))
         elif name == "secrets" and attribute and self.head.is_readable and attribute not in self.head.secrets:
             otherwise = f"add it to the front matter: `secrets: [{attribute}]`"
             what = f"the front matter has no secret '{attribute}'"
-            self.problems.error(
-                Code.UNKNOWN_SECRET, what, use.span, self._meant(attribute, self.head.secrets, otherwise)
-            )
+            yield problem(Code.UNKNOWN_SECRET, what, use.span, self._meant(attribute, self.head.secrets, otherwise))
         elif (
             name == "nodes" and attribute and attribute not in self.outline.by_id and attribute not in _MAPPING_METHODS
         ):
-            self._missing(f"no node has the id '{attribute}'", attribute, use.span)
+            yield from self._missing(f"no node has the id '{attribute}'", attribute, use.span)
         elif name in _ONLY_IN and not self._is_defined(use, draft) and not _is_pythons_own(use, draft):
-            self.problems.error(Code.UNKNOWN_NAME, f"'{name}' is not defined here", use.span, _ONLY_IN[name])
+            yield problem(Code.UNKNOWN_NAME, f"'{name}' is not defined here", use.span, _ONLY_IN[name])
 
     def _is_defined(self, use: Use, draft: Draft | None) -> bool:
         """Return whether a reserved name that exists in some places only exists here; item names are looked at before."""
@@ -183,18 +183,18 @@ class Checker:
             case _:
                 return False
 
-    def _node(self, key: str, target: str, span: Span, draft: Draft | None) -> Draft | None:
+    def _node(self, key: str, target: str, span: Span, draft: Draft | None) -> Found[Draft | None]:
         """Return the node that a property names; None where it may not, which is reported."""
         found = self.outline.by_id.get(target)
         if found is None:
-            self._missing(f"'{key}' names '{target}', and no node has this id", target, span)
+            yield from self._missing(f"'{key}' names '{target}', and no node has this id", target, span)
         elif not self._sees(found, key, draft):
-            self._report_hidden(found, span)
+            yield from self._report_hidden(found, span)
             return None
         return found
 
-    def _missing(self, what: str, name: str, span: Span) -> None:
-        self.problems.error(Code.UNKNOWN_NODE, what, span, self._meant(name, self.outline.by_id, self._ids_hint()))
+    def _missing(self, what: str, name: str, span: Span) -> Found[None]:
+        yield problem(Code.UNKNOWN_NODE, what, span, self._meant(name, self.outline.by_id, self._ids_hint()))
 
     def _meant(self, name: str, known: Collection[str], otherwise: str) -> str:
         """Return the hint for a name that is none of those known."""
@@ -206,20 +206,20 @@ class Checker:
         more = " …" if len(self.outline.by_id) > len(ids) else ""
         return f"there are {', '.join(ids)}{more}" if ids else ""
 
-    def _value(self, use: Use, found: Draft, draft: Draft | None) -> None:
+    def _value(self, use: Use, found: Draft, draft: Draft | None) -> Found[None]:
         """Check a name that is a node's."""
         if not self._sees(found, use.field, draft):
             if not (use.guarded or self._is_variable(use.name)):
-                self._report_hidden(found, use.span)
+                yield from self._report_hidden(found, use.span)
         elif found is draft and use.field in _SEES_BODY:
             return
         elif found.is_plain_group and not _is_around(found, draft):
             what = f"'{found.id}' is a plain group and has no value"
-            self.problems.error(Code.GROUP_VALUE, what, use.span, f"name one of its nodes: {_listed(found)}")
+            yield problem(Code.GROUP_VALUE, what, use.span, f"name one of its nodes: {_listed(found)}")
         else:
-            self._may_wait(use, found, draft)
+            yield from self._may_wait(use, found, draft)
 
-    def _may_wait(self, use: Use, found: Draft, draft: Draft | None) -> None:
+    def _may_wait(self, use: Use, found: Draft, draft: Draft | None) -> Found[None]:
         """Report a reference to itself, to what is around it or in it, and to a node that only runs when called."""
         if draft is not None and (found is draft or _is_around(found, draft) or _is_around(draft, found)):
             if _is_around(draft, found) and use.field in _SEES_BODY:
@@ -234,7 +234,7 @@ class Checker:
                 if draft.repeats in {"until", "while"}
                 else "refer to another node"
             )
-            self.problems.error(Code.SELF_REFERENCE, f"'{draft.id}' refers to {owner}", use.span, hint)
+            yield problem(Code.SELF_REFERENCE, f"'{draft.id}' refers to {owner}", use.span, hint)
             return
         within = [outer for outer in (found, *found.around()) if outer.id in self.called]
         if within and not (draft and _is_around(within[0], draft)):
@@ -245,7 +245,7 @@ class Checker:
                 if caller.startswith("`fallback`")
                 else "take it away"
             )
-            self.problems.error(Code.RESERVED_NODE, what, use.span, hint)
+            yield problem(Code.RESERVED_NODE, what, use.span, hint)
 
     def _sees(self, found: Draft, key: str, draft: Draft | None) -> bool:
         """Return whether a place sees a node: those in a `foreach`, loop or branch are seen only within it."""
@@ -254,13 +254,13 @@ class Checker:
             return True
         return (hidden_by is draft and key in _SEES_BODY) or (draft is not None and _is_around(hidden_by, draft))
 
-    def _report_hidden(self, found: Draft, span: Span) -> None:
+    def _report_hidden(self, found: Draft, span: Span) -> Found[None]:
         outer = [container for container in found.around() if container.hides_nodes][-1]
         kind = outer.repeats or outer.title
         what = f"'{found.id}' is inside the {kind} '{outer.id}' and is not seen from here"
-        self.problems.error(Code.OUT_OF_SCOPE, what, span, f"refer to '{outer.id}'")
+        yield problem(Code.OUT_OF_SCOPE, what, span, f"refer to '{outer.id}'")
 
-    def _unknown(self, use: Use, draft: Draft | None) -> None:
+    def _unknown(self, use: Use, draft: Draft | None) -> Found[None]:
         name = use.name
         what = f"nothing defines '{name}'"
         if name in self.head.input_names:
@@ -271,7 +271,7 @@ class Checker:
             is_python = draft is not None and draft.title == "python" and use.field == "body"
             close = self._meant(name, self._known(use, draft, is_python=is_python), "")
             hint = close or self._unknown_hint(is_python=is_python)
-        self.problems.error(Code.UNKNOWN_NAME, what, use.span, hint)
+        yield problem(Code.UNKNOWN_NAME, what, use.span, hint)
 
     def _known(self, use: Use, draft: Draft | None, *, is_python: bool) -> list[str]:
         """Return the names that a place could have meant."""

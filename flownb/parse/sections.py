@@ -25,6 +25,8 @@ MAX_HEADINGS: Final = 20_000
 MAX_ITEMS: Final = 20_000
 """The most lines of one section that belong to lists, tables and quotes."""
 _MARKS: Final = re.compile(r"[-+*>0-9.) \t]*")
+_PART: Final = 50
+"""The fewest lines that are read at once: to begin with a part costs as much as a few lines."""
 MAX_QUOTE_STEPS: Final = 500_000
 """How many lines markdown-it-py may look at for quotes: each quote that begins looks at all up to the next empty line."""
 _BLOCKS: Final = MarkdownIt("commonmark").enable("table").disable(["inline", "text_join"])
@@ -171,8 +173,11 @@ def _blocks(lines: Sequence[str], first: int) -> Iterator[_Block]:
     A heading at the start of a line ends whatever is open but a fence and HTML, so the document can be read part by part,
     and the tokens of a part are gone before the next is read.
     """
-    starts = [number for number in range(first + 1, len(lines)) if _ATX.match(lines[number])]
-    bounds = [first, *starts, len(lines)]
+    bounds = [first]
+    for number in range(first + _PART, len(lines)):
+        if number - bounds[-1] >= _PART and _ATX.match(lines[number]):
+            bounds.append(number)
+    bounds.append(len(lines))
     place = 0
     while place < len(bounds) - 1:
         width = 1

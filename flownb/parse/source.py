@@ -1,26 +1,21 @@
-"""A document's text by lines, and the problems found in it so far."""
+"""A document's text by lines."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from flownb.errors import Diagnostic, Severity
+from flownb.errors import Diagnostic
+from flownb.parse.found import Found, problem
 from flownb.text.codes import Code
+from flownb.text.lines import split_lines
 from flownb.text.spans import Span
 
 MAX_BYTES: Final = 1024 * 1024
 """The largest document (format.md 1.1)."""
-MAX_PROBLEMS: Final = 1000
-"""The most problems that are told of one document."""
-_YAML_START: Final = 30
-"""What each YAML text costs besides its length, in characters."""
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-
-Locate = Callable[[int, int, int], Span]
-"""Line and column of a text, both counted from 0, and a length → where that is in the document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,69 +40,6 @@ class Source:
         return self.span(line, text.find(stripped), len(stripped))
 
 
-@dataclass(slots=True)
-class Problems:
-    """Collects diagnostics; each place is blamed once for the same thing."""
-
-    found: list[Diagnostic] = field(default_factory=list)
-    """What was found, in the order of finding."""
-    yaml_left: int = 256 * 1024
-    """How many characters of YAML may still be read; it takes 90 KB a second."""
-    _seen: set[tuple[Code, Span]] = field(default_factory=set)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether so much was found that no more is told."""
-        return len(self.found) >= MAX_PROBLEMS
-
-    def error(self, code: Code, message: str, span: Span, hint: str = "") -> None:
-        """Add an error."""
-        self._add(Diagnostic(code=code, message=_one_line(message), span=span, hint=_one_line(hint)))
-
-    def warn(self, code: Code, message: str, span: Span, hint: str = "") -> None:
-        """Add a warning."""
-        shown = {"message": _one_line(message), "hint": _one_line(hint)}
-        self._add(Diagnostic(code=code, span=span, severity=Severity.WARNING, **shown))
-
-    def spend(self, characters: int) -> bool:
-        """Take from what ruamel.yaml may still read in this document; return whether there was enough."""
-        self.yaml_left -= characters + _YAML_START
-        return self.yaml_left >= 0
-
-    def _add(self, problem: Diagnostic) -> None:
-        if not self.is_full and (problem.code, problem.span) not in self._seen:
-            self._seen.add((problem.code, problem.span))
-            self.found.append(problem)
-
-    @property
-    def has_errors(self) -> bool:
-        """Whether anything found keeps the workflow from running."""
-        return any(problem.severity is Severity.ERROR for problem in self.found)
-
-
-def _one_line(text: str) -> str:
-    """Return a text as one line in which nothing is invisible or turns the reading direction."""
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
-
-
-def shortened(text: str, limit: int = 60) -> str:
-    """Return a text in one line of at most `limit` characters, for a message."""
-    line = " ".join(text.split())
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"
-
-
-def both_lines(first: Span, second: Span) -> str:
-    """Return `lines 3 and 9`, or `both in line 3`."""
-    return f"both in line {first.line}" if first.line == second.line else f"lines {first.line} and {second.line}"
-
-
-def split_lines(text: str) -> list[str]:
-    r"""Return the lines of a text as CommonMark cuts them: at `\\n`, `\\r\\n` and `\\r` only, without a BOM."""
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
-
-
 def front_matter_end(lines: Sequence[str]) -> int:
     """Return the line in which the body begins, counted from 0: 0 where there is no front matter."""
     if not lines or lines[0].rstrip() != "---":
@@ -115,12 +47,12 @@ def front_matter_end(lines: Sequence[str]) -> int:
     return next((number + 1 for number, line in enumerate(lines[1:], 1) if line.rstrip() == "---"), 0)
 
 
-def read_document(text: str, name: str, first_line: int, problems: Problems) -> Source | None:
+def read_source(text: str, name: str, first_line: int) -> Found[Source | None]:
     """Return a document's lines; None where it is too large to be looked at."""
     size = len(text) if len(text) > MAX_BYTES else len(text.encode(errors="surrogatepass"))
     if size > MAX_BYTES:
         where = Span(name, first_line)
-        problems.error(
+        yield problem(
             Code.TOO_LARGE,
             f"the document has {size:,} bytes; at most {MAX_BYTES:,} are read",
             where,
@@ -128,20 +60,20 @@ def read_document(text: str, name: str, first_line: int, problems: Problems) -> 
         )
         return None
     source = Source(name, first_line, split_lines(text))
-    _refuse(source, text, Code.NULL_BYTE, "\0", "a null byte", "remove it: a text holds none", problems)
+    yield from _refuse(source, text, Code.NULL_BYTE, "\0", "a null byte", "remove it: a text holds none")
     surrogate = _SURROGATE.search(text)
     if surrogate:
         half = "half of a surrogate pair, which UTF-8 cannot hold"
-        _refuse(source, text, Code.NOT_UTF8, surrogate[0], half, "save the text as UTF-8", problems)
+        yield from _refuse(source, text, Code.NOT_UTF8, surrogate[0], half, "save the text as UTF-8")
     return source
 
 
-def _refuse(source: Source, text: str, code: Code, letter: str, what: str, hint: str, problems: Problems) -> None:
+def _refuse(source: Source, text: str, code: Code, letter: str, what: str, hint: str) -> Found[None]:
     """Report the first place of a character that no text may hold."""
     if letter not in text:
         return
     number = next(number for number, line in enumerate(source.lines) if letter in line)
-    problems.error(code, f"the line holds {what}", source.span(number, source.lines[number].index(letter)), hint)
+    yield problem(code, f"the line holds {what}", source.span(number, source.lines[number].index(letter)), hint)
 
 
 def decode(data: bytes, name: str, first_line: int = 1) -> tuple[str, list[Diagnostic]]:

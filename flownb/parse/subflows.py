@@ -6,15 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flownb.errors import Diagnostic, Severity
+from flownb.errors import Diagnostic
 from flownb.model.nodes import FlowNode
 from flownb.model.workflow import Workflow
-from flownb.parse.drafts import Draft, Outline
-from flownb.parse.source import MAX_BYTES, Problems, decode, shortened
-from flownb.parse.yaml_values import Value
+from flownb.parse.drafts import Draft
+from flownb.parse.found import Found, has_errors, problem
+from flownb.parse.meaning import Sense
+from flownb.parse.source import MAX_BYTES, decode
 from flownb.templates.expressions import is_template
 from flownb.text.codes import Code
+from flownb.text.lines import shortened
 from flownb.text.nearest import did_you_mean, nearest
+from flownb.text.yaml import Value
 
 ReadFlow = Callable[[str, Path, tuple[Path, ...]], tuple[Workflow | None, list[Diagnostic]]]
 """Text, path and the paths of the documents on the way to it → what `diagnose` says of it."""
@@ -32,27 +35,25 @@ class Subflows:
     """The documents that run each other down to this one, resolved."""
     read: ReadFlow
     """How a document is read."""
-    problems: Problems
-    """Where mistakes are reported."""
     known: dict[Path, Workflow | None] = field(default_factory=dict)
     """The documents that were read: each is read once."""
 
-    def run(self, outline: Outline) -> dict[str, Workflow]:
+    def run(self, sense: Sense) -> Found[dict[str, Workflow]]:
         """Return id → workflow of every `flow` node of a document."""
         found = {}
-        for draft in outline.walk():
+        for draft, meaning in sense.of.items():
             path = draft.value("path")
-            if draft.kind is FlowNode and path is not None and isinstance(draft.own.get("path"), str):
-                workflow = self._workflow(path, str(path.data))
+            if draft.kind is FlowNode and path is not None and isinstance(meaning.fields.own.get("path"), str):
+                workflow = yield from self._workflow(path, str(path.data))
                 if workflow:
-                    self._check_inputs(draft, workflow)
+                    yield from self._check_inputs(draft, workflow)
                     found[draft.id] = workflow
         return found
 
-    def _workflow(self, value: Value, text: str) -> Workflow | None:
+    def _workflow(self, value: Value, text: str) -> Found[Workflow | None]:
         """Return the workflow that a path names; None where it cannot be used, which is reported."""
         if is_template(text):
-            self._refuse(
+            yield from self._refuse(
                 value,
                 f"'{shortened(text, 40)}' is a template: which document runs must be known before",
                 "write its path",
@@ -63,11 +64,11 @@ class Subflows:
             roots = [self.folder.resolve(), *((self.folder / folder).resolve() for folder in self.allowed)]
             if not any(path.is_relative_to(root) for root in roots):
                 hint = f"move it there, or name its folder in the front matter: `allow_paths: [{shortened(str(Path(text).parent), 40)}]`"
-                self._refuse(value, f"'{shortened(text, 40)}' is outside the document's folder", hint)
+                yield from self._refuse(value, f"'{shortened(text, 40)}' is outside the document's folder", hint)
                 return None
             if path in self.way:
                 circle = " → ".join(step.name for step in (*self.way[self.way.index(path) :], path))
-                self.problems.error(
+                yield problem(
                     Code.FLOW_CIRCLE,
                     f"documents run each other in a circle: {circle}",
                     value.span,
@@ -75,30 +76,30 @@ class Subflows:
                 )
                 return None
             if path not in self.known:
-                self.known[path] = self._load(path, text)
+                self.known[path] = yield from self._load(path, text)
             return self.known[path]
         except (OSError, ValueError, RuntimeError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             hint = "paths are relative to the document's folder"
-            self._refuse(value, f"'{shortened(text, 40)}' cannot be read: {reason[:1].lower()}{reason[1:]}", hint)
+            yield from self._refuse(
+                value, f"'{shortened(text, 40)}' cannot be read: {reason[:1].lower()}{reason[1:]}", hint
+            )
             return None
 
-    def _load(self, path: Path, shown: str) -> Workflow | None:
+    def _load(self, path: Path, shown: str) -> Found[Workflow | None]:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 4)
         text, wrong = decode(data, shown)
-        if not any(problem.severity is Severity.ERROR for problem in wrong):
+        workflow = None
+        if not has_errors(wrong):
             workflow, wrong = self.read(text, path, self.way)
-            if workflow is not None:
-                self.problems.found += wrong
-                return workflow
-        self.problems.found += wrong
-        return None
+        yield from wrong
+        return workflow
 
-    def _refuse(self, value: Value, what: str, hint: str) -> None:
-        self.problems.error(Code.FLOW_PATH, what, value.span, hint)
+    def _refuse(self, value: Value, what: str, hint: str) -> Found[None]:
+        yield problem(Code.FLOW_PATH, what, value.span, hint)
 
-    def _check_inputs(self, draft: Draft, workflow: Workflow) -> None:
+    def _check_inputs(self, draft: Draft, workflow: Workflow) -> Found[None]:
         """Report inputs that the other document does not have, and those it needs and is not given."""
         value = draft.value("inputs")
         given = value.keys if value else {}
@@ -106,7 +107,7 @@ class Subflows:
             if name not in workflow.inputs:
                 known = f"it has {', '.join(workflow.inputs)}" if workflow.inputs else "it has none"
                 what = f"'{workflow.name}' has no input '{shortened(name, 30)}'"
-                self.problems.error(Code.FLOW_INPUT, what, span, did_you_mean(name, workflow.inputs, known))
+                yield problem(Code.FLOW_INPUT, what, span, did_you_mean(name, workflow.inputs, known))
         meant = {nearest(name, workflow.inputs) for name in given if name not in workflow.inputs}
         missing = [
             name for name, spec in workflow.inputs.items() if spec.required and name not in given and name not in meant
@@ -114,10 +115,10 @@ class Subflows:
         if missing and "inputs" not in draft.properties:
             what = f"'{workflow.name}' needs {_named(missing)}, and '{draft.id}' gives none"
             hint = f"add `- inputs: {{{', '.join(f'{name}: …' for name in missing)}}}`"
-            self.problems.error(Code.FLOW_INPUT, what, draft.name.span, hint)
+            yield problem(Code.FLOW_INPUT, what, draft.name.span, hint)
         elif missing and value:
             what = f"'{workflow.name}' also needs {_named(missing)}"
-            self.problems.error(Code.FLOW_INPUT, what, draft.properties["inputs"].key_span, f"add `{missing[0]}: …`")
+            yield problem(Code.FLOW_INPUT, what, draft.properties["inputs"].key_span, f"add `{missing[0]}: …`")
 
 
 def _named(names: list[str]) -> str:

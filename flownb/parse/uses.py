@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from flownb.model.nodes import BodyKind, Use
+from flownb.model.nodes import BodyKind, Leaf, Use
 from flownb.parse.bodies import check_json, check_yaml
 from flownb.parse.drafts import Draft, known_values
-from flownb.parse.fields import expression_text
+from flownb.parse.fields import Fields, expression_text
+from flownb.parse.found import Found, collected, problem, warning
 from flownb.parse.keys import EXPRESSION_KEYS
 from flownb.parse.python_names import PythonSyntaxError, ReadName, python_names
-from flownb.parse.source import Problems
-from flownb.parse.yaml_values import Value
 from flownb.templates.expressions import (
     RESERVED_NAMES,
     ExpressionSyntaxError,
@@ -29,6 +28,7 @@ from flownb.templates.expressions import (
     uses_raw,
 )
 from flownb.text.codes import Code
+from flownb.text.yaml import Value
 
 _TARGETS: Final = {"bash": Target.SHELL, "json": Target.JSON, "yaml": Target.JSON}
 _SKIPPED: Final = frozenset({*dir(builtins), "get_ipython"})
@@ -42,58 +42,66 @@ PYTHON_NAMES: Final = frozenset(name for name in dir(builtins) if not name.start
 _CODE: Final = re.compile(r"\{[{%].*?(?:[%}]\}|\Z)", re.DOTALL)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """The names that a draft reads."""
+
+    uses: tuple[Use, ...] = ()
+    """Each name with its place."""
+    loose: frozenset[str] = frozenset()
+    """Names that its python body may get by `from x import *`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reader:
     """Finds the names that drafts read, and reports what is wrong in expressions, templates and bodies."""
 
-    problems: Problems
-    """Where mistakes are reported."""
     by_id: Mapping[str, Draft]
     """Every node and group of the document by its id."""
     transform: Callable[[str], str] | None
     """IPython's rewriting of a cell; None outside a notebook."""
 
-    def fill(self, draft: Draft) -> set[str]:
-        """Give a draft its uses.
-
-        Returns:
-            Its loose names: read by a python body, which may get them by `from x import *`.
-        """
+    def reads(self, draft: Draft, fields: Fields) -> Found[Reads]:
+        """Return the names that a draft reads."""
+        uses: list[Use] = []
         values = known_values(draft)
         for key in sorted(values):
             value = values[key]
             if key == "needs":
-                draft.uses += _needs(draft, value)
-            elif key in EXPRESSION_KEYS and not (key == "when" and draft.policy.when is None):
-                draft.uses += self.expression(key, value)
-            elif draft.kind and key in draft.own and key not in draft.kind.LITERALS:
+                uses += _needs(value) if fields.policy.needs is not None else ()
+            elif key in EXPRESSION_KEYS and not (key == "when" and fields.policy.when is None):
+                uses += yield from self.expression(key, value)
+            elif draft.kind and key in fields.own and key not in draft.kind.LITERALS:
                 reads = self.expression if key in draft.kind.EXPRESSIONS else self.template
                 for part in _texts(value):
-                    draft.uses += reads(key, part)
-        return self.body(draft) if draft.body is not None and draft.kind and not draft.is_cut else set()
+                    uses += yield from reads(key, part)
+        if draft.body is None or draft.kind is None or draft.is_cut:
+            return Reads(tuple(uses))
+        in_body = yield from self.body(draft, draft.kind, draft.body)
+        return Reads((*uses, *in_body.uses), in_body.loose)
 
-    def body(self, draft: Draft) -> set[str]:
-        """Add the uses of a draft's body."""
-        assert draft.body is not None
-        assert draft.kind is not None
-        match draft.kind.BODY:
+    def body(self, draft: Draft, kind: type[Leaf], body: Value) -> Found[Reads]:
+        """Return the names that a draft's body reads."""
+        uses: list[Use] = []
+        match kind.BODY:
             case BodyKind.PYTHON:
-                return self.python(draft, draft.body)
+                return (yield from self.python(draft, body))
             case BodyKind.EXPRESSION:
-                if isinstance(draft.body.data, str) and not draft.body.data.strip():
+                if isinstance(body.data, str) and not body.data.strip():
                     what = f"node '{draft.id}' is of type {draft.title}, and its body is empty"
-                    self.problems.error(Code.MISSING_BODY, what, draft.body.span, "write an expression, as `a.total`")
-                draft.uses += self.expression("body", draft.body)
+                    yield problem(Code.MISSING_BODY, what, body.span, "write an expression, as `a.total`")
+                uses = yield from self.expression("body", body)
             case BodyKind.TEMPLATE:
-                before = len(self.problems.found)
-                draft.uses += self.template("body", draft.body, _TARGETS.get(draft.title, Target.TEXT))
-                if not any(problem.code is not Code.RAW for problem in self.problems.found[before:]):
-                    self.data(draft, draft.body)
+                target = _TARGETS.get(draft.title, Target.TEXT)
+                uses, found = collected(self.template("body", body, target))
+                yield from found
+                if all(item.code is Code.RAW for item in found):
+                    yield from self.data(draft, body)
             case BodyKind.NONE:
                 pass
-        return set()
+        return Reads(tuple(uses))
 
-    def expression(self, key: str, value: Value) -> list[Use]:
+    def expression(self, key: str, value: Value) -> Found[list[Use]]:
         """Return the names of a bare expression."""
         text = expression_text(value)
         if not isinstance(value.data, str):
@@ -101,43 +109,39 @@ class Reader:
         stripped = text.strip()
         if not text or (stripped.startswith("{{") and stripped.endswith("}}") and key != "body"):
             return []
-        return self._names(key, value, lambda: expression_names(text)) or []
+        return (yield from self._names(key, value, lambda: expression_names(text))) or []
 
-    def template(self, key: str, value: Value, target: Target = Target.TEXT) -> list[Use]:
+    def template(self, key: str, value: Value, target: Target = Target.TEXT) -> Found[list[Use]]:
         """Return the names of a template."""
         text = value.data if isinstance(value.data, str) else ""
         if not is_template(text, target):
             return []
-        uses = self._names(key, value, lambda: template_names(text, target))
+        uses = yield from self._names(key, value, lambda: template_names(text, target))
         if uses is None:
             return []
         if target is not Target.TEXT and "raw" in text and uses_raw(text, target):
             line, column = _place_of_raw(text)
             what = "`| raw` switches the quoting off: what the value holds becomes part of the text as it is"
             hint = "leave it out, unless the value comes from you alone"
-            self.problems.warn(Code.RAW, what, value.place(line, column, 3), hint)
+            yield warning(Code.RAW, what, value.place(line, column, 3), hint)
         for error in check_quotes(text, target):
             place = value.place(error.line, error.column, 2)
-            self.problems.error(Code.QUOTED_INSERTION, error.message, place, error.hint)
+            yield problem(Code.QUOTED_INSERTION, error.message, place, error.hint)
         return uses
 
-    def _names(self, key: str, value: Value, read: Callable[[], tuple[Name, ...]]) -> list[Use] | None:
+    def _names(self, key: str, value: Value, read: Callable[[], tuple[Name, ...]]) -> Found[list[Use] | None]:
         """Return the names that a text reads, each once; None where it cannot be read, which is reported."""
         text = value.data if isinstance(value.data, str) else ""
         size = sum(len(code[0]) for code in _CODE.finditer(text)) if is_template(text) else len(text)
         if size > _MAX_CODE:
             what = f"{size:,} characters of expressions stand in one text; at most {_MAX_CODE:,} are read"
-            self.problems.error(
-                Code.TOO_LARGE, what, value.span, "work with data in a python node, or repeat with {% for %}"
-            )
+            yield problem(Code.TOO_LARGE, what, value.span, "work with data in a python node, or repeat with {% for %}")
             return None
         try:
             names = read()
         except ExpressionSyntaxError as error:
             owner = "" if key == "body" else f"in '{key}': "
-            self.problems.error(
-                Code.EXPRESSION, f"{owner}{error.message}", value.place(error.line, error.column), error.hint
-            )
+            yield problem(Code.EXPRESSION, f"{owner}{error.message}", value.place(error.line, error.column), error.hint)
             return None
         first = {(name.name, name.attribute, name.guarded): name for name in reversed(names)}
         return [
@@ -151,43 +155,50 @@ class Reader:
             for name in reversed(first.values())
         ]
 
-    def data(self, draft: Draft, body: Value) -> None:
+    def data(self, draft: Draft, body: Value) -> Found[None]:
         """Report a `json` or `yaml` body that is no data, where its templates let that be seen."""
         text = body.data if isinstance(body.data, str) else ""
         if draft.title in {"json", "yaml"}:
-            (check_json if draft.title == "json" else check_yaml)(text, body, self.problems)
+            yield from (check_json if draft.title == "json" else check_yaml)(text, body)
 
-    def python(self, draft: Draft, body: Value) -> set[str]:
-        """Add the names that a python body reads."""
+    def python(self, draft: Draft, body: Value) -> Found[Reads]:
+        """Return the names that a python body reads."""
         source = body.data if isinstance(body.data, str) else ""
         try:
             code = self.transform(source) if self.transform else source
             found = python_names(code)
         except PythonSyntaxError as error:
-            self._python_error(source, error, body)
-            return set()
+            yield from self._python_error(source, error, body)
+            return Reads()
         except SyntaxError as error:
-            self._python_error(source, PythonSyntaxError(error.msg, error.lineno or 1, error.offset or 1), body)
-            return set()
+            yield from self._python_error(
+                source, PythonSyntaxError(error.msg, error.lineno or 1, error.offset or 1), body
+            )
+            return Reads()
+        uses: list[Use] = []
         seen: set[tuple[str, str | None]] = set()
         for read in found.reads:
-            if read.name in PYTHON_NAMES and read.name in self.by_id and not self._means_node(read, draft, body):
-                continue
+            if read.name in PYTHON_NAMES and read.name in self.by_id:
+                is_node = yield from self._means_node(read, draft, body)
+                if not is_node:
+                    continue
             is_known = read.name in self.by_id or read.name in RESERVED_NAMES
             if (read.name, read.attribute) not in seen and (is_known or read.name not in _SKIPPED):
                 seen.add((read.name, read.attribute))
-                draft.uses.append(_use(read, body))
+                uses.append(_use(read, body))
         for read in found.shadowed:
             if read.name in self.by_id:
-                self.problems.warn(
+                yield warning(
                     Code.ASSIGNED_NODE,
                     f"the body assigns '{read.name}' itself, so this is not the value of node '{read.name}'",
                     body.place(read.line, read.column, len(read.name)),
                     f"give the new value another name, as `{read.name}_2`",
                 )
-        return {read.name for read in found.reads} if found.has_star_import else set()
+        return Reads(
+            tuple(uses), frozenset(read.name for read in found.reads) if found.has_star_import else frozenset()
+        )
 
-    def _means_node(self, read: ReadName, draft: Draft, body: Value) -> bool:
+    def _means_node(self, read: ReadName, draft: Draft, body: Value) -> Found[bool]:
         """Return whether a name of Python's own means a node here, not so in this node and those around it; warn of it."""
         found = self.by_id[read.name]
         is_node = found is not draft and found not in draft.around() and not found.is_plain_group
@@ -196,10 +207,10 @@ class Reader:
         if is_node:
             what = f"'{read.name}' here is the node of line {line}, which hides Python's own"
         hint = f"give the node another id at its heading's end, as `{{#{read.name}_2}}`"
-        self.problems.warn(Code.PYTHON_NAME, what, body.place(read.line, read.column, len(read.name)), hint)
+        yield warning(Code.PYTHON_NAME, what, body.place(read.line, read.column, len(read.name)), hint)
         return is_node
 
-    def _python_error(self, source: str, error: PythonSyntaxError, body: Value) -> None:
+    def _python_error(self, source: str, error: PythonSyntaxError, body: Value) -> Found[None]:
         lines = source.split("\n")
         line = lines[error.line - 1] if 0 < error.line <= len(lines) else ""
         code = line.lstrip()
@@ -209,22 +220,22 @@ class Reader:
             column = line.index(mark) + 1
             what = f"`{mark}` works only in a notebook, and this is a file"
             hint = "put the command into a bash node" if mark == "!" else "write it as plain Python"
-            self.problems.error(Code.NOTEBOOK_ONLY, what, body.place(error.line, column), hint)
+            yield problem(Code.NOTEBOOK_ONLY, what, body.place(error.line, column), hint)
             return
         message = _LINE.sub(lambda found: f"line {body.place(int(found[1]), 1).line}", error.message)
-        self.problems.error(Code.PYTHON_SYNTAX, f"this is not Python: {message}", where)
+        yield problem(Code.PYTHON_SYNTAX, f"this is not Python: {message}", where)
 
 
 def _use(read: ReadName, body: Value) -> Use:
     return Use(name=read.name, attribute=read.attribute, span=body.place(read.line, read.column, len(read.name)))
 
 
-def _needs(draft: Draft, value: Value) -> list[Use]:
+def _needs(value: Value) -> list[Use]:
     parts = list(value.parts.values()) or [value]
     return [
         Use(name=unicodedata.normalize("NFKC", part.data), field="needs", span=part.span)
         for part in parts
-        if isinstance(part.data, str) and draft.policy.needs is not None
+        if isinstance(part.data, str)
     ]
 
 

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Collection, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from flownb.errors import Diagnostic, FlowSyntaxError
-from flownb.model.nodes import BUILTIN_KINDS, Leaf, Node, Use
+from flownb.model.nodes import BUILTIN_KINDS, Leaf
 from flownb.model.workflow import Workflow
 from flownb.parse.build import build_node
-from flownb.parse.drafts import Draft, Outline, read_outline
-from flownb.parse.fields import fill_fields
+from flownb.parse.checks import check
+from flownb.parse.document import Document, read_document
+from flownb.parse.found import Found, collected, has_errors, problem, told
 from flownb.parse.frontmatter import Head, read_front_matter
 from flownb.parse.ids import slug
 from flownb.parse.keys import Kinds
-from flownb.parse.references import Checker
-from flownb.parse.sections import TooLargeError, read_sections
-from flownb.parse.source import Problems, read_document
+from flownb.parse.meaning import Sense, understand
+from flownb.parse.source import read_source
 from flownb.parse.subflows import Subflows
-from flownb.parse.uses import Reader
 from flownb.plan.plan import find_circles
 from flownb.text.codes import Code
 
@@ -118,83 +118,28 @@ def parse_workflow(
 
 
 def _diagnose(text: str, setting: _Setting) -> tuple[Workflow | None, list[Diagnostic]]:
-    problems = Problems()
-    source = read_document(text, setting.source, setting.first_line, problems)
-    if source is None:
-        return None, problems.found
-    head = read_front_matter(source, problems)
-    try:
-        root = read_sections(source.lines, head.end)
-    except TooLargeError as error:
-        problems.error(Code.TOO_LARGE, error.message, source.whole_line(error.line), error.hint)
-        return None, _sorted(problems.found, setting.source)
-    outline = read_outline(root, setting.kinds, source, problems)
-    outputs, loose = _read_uses(outline, head, setting, problems)
-    checker = Checker(outline, head, setting.variables, problems)
-    checker.run(loose)
-    for use in outputs:
-        checker.use(use, None)
-    if not outline.nodes and not problems.has_errors:
-        what, hint = "nothing here would run: there is no node", "put a fence below a heading, as ```python"
-        problems.error(Code.NO_NODES, what, source.whole_line(min(head.end, len(source.lines) - 1)), hint)
-    subflows = _subflows(outline, head, setting, problems)
-    workflow = None
-    if not problems.has_errors:
-        workflow = _workflow(text, outline, head, setting, outputs, subflows)
-        circles = find_circles(workflow)
-        problems.found += circles
-        workflow = None if circles else workflow
-    return workflow, _sorted(problems.found, setting.source)
+    document, unread = collected(read_document(text, setting.source, setting.first_line, setting.kinds))
+    if document is None:
+        return None, told(unread, setting.source)
+    sense, misread = collected(understand(document, setting.transform))
+    subflows, lost = collected(_subflows(document, sense, setting))
+    found = told(chain(unread, misread, check(document, sense, setting.variables), lost), setting.source)
+    if has_errors(found):
+        return None, found
+    if not document.outline.nodes:
+        return None, told([*found, _empty(document)], setting.source)
+    workflow = _workflow(text, document, sense, subflows, setting)
+    circles = find_circles(workflow)
+    return None if circles else workflow, told([*found, *circles], setting.source)
 
 
-def _read_uses(
-    outline: Outline, head: Head, setting: _Setting, problems: Problems
-) -> tuple[list[Use], dict[str, Collection[str]]]:
-    """Understand every draft's properties and bodies; return what the outputs read, and loose names by id."""
-    reader = Reader(problems, outline.by_id, setting.transform)
-    loose: dict[str, Collection[str]] = {}
-    defaults = head.defaults
-    for draft in outline.walk():
-        fill_fields(draft, defaults, problems)
-        names = reader.fill(draft)
-        if names:
-            loose[draft.id] = names
-        _check_item_name(draft, outline, problems)
-    called = {draft.policy.fallback for draft in outline.walk()} | {head.settings.on_error}
-    for draft in outline.walk():
-        _check_children(draft, called, problems)
-    outputs = [
-        use for name, value in (head.outputs or {}).items() for use in reader.expression(f"outputs.{name}", value)
-    ]
-    return outputs, loose
+def _empty(document: Document) -> Diagnostic:
+    what, hint = "nothing here would run: there is no node", "put a fence below a heading, as ```python"
+    source = document.source
+    return problem(Code.NO_NODES, what, source.whole_line(min(document.head.end, len(source.lines) - 1)), hint)
 
 
-def _check_children(draft: Draft, called: Collection[str | None], problems: Problems) -> None:
-    """Report what a branch's or a parallel group's children cannot be; those that are `called` at failures are apart."""
-    children = [child for child in draft.children if child.id not in called]
-    if draft.title == "branch":
-        defaults = [child for child in children if "when" not in child.properties]
-        for extra in defaults[1:]:
-            what = f"branch '{draft.id}' has two children without `when`: '{defaults[0].id}' and '{extra.id}'"
-            hint = "only one can be the default: give the other a `when`"
-            problems.error(Code.BRANCH_DEFAULT, what, extra.name.span, hint)
-    wait = draft.own.get("wait")
-    value = draft.value("wait")
-    if isinstance(wait, int) and value and wait > len(children) > 0:
-        what = f"'wait' asks for {wait} of {len(children)} children"
-        problems.error(Code.WAIT_COUNT, what, value.span, f"write at most {len(children)}, or `all`")
-
-
-def _check_item_name(draft: Draft, outline: Outline, problems: Problems) -> None:
-    """Report an item that is called like a node."""
-    value = draft.value("as")
-    if value and isinstance(value.data, str) and value.data in outline.by_id and "foreach" in draft.properties:
-        line = outline.by_id[value.data].name.span.line
-        what = f"'{value.data}' cannot be an item's name: it is the id of the node in line {line}"
-        problems.error(Code.AS_NAME, what, value.span, "give the item another name")
-
-
-def _subflows(outline: Outline, head: Head, setting: _Setting, problems: Problems) -> dict[str, Workflow]:
+def _subflows(document: Document, sense: Sense, setting: _Setting) -> Found[dict[str, Workflow]]:
     folder = setting.path.parent if setting.path else Path()
 
     def read(text: str, path: Path, way: tuple[Path, ...]) -> tuple[Workflow | None, list[Diagnostic]]:
@@ -202,28 +147,29 @@ def _subflows(outline: Outline, head: Head, setting: _Setting, problems: Problem
         inner = _Setting(None, path, str(folder / shown), 1, setting.kinds, None, None, (*way, path))
         return _diagnose(text, inner)
 
-    return Subflows(folder, head.settings.allow_paths, setting.way, read, problems).run(outline)
+    subflows = Subflows(folder, document.head.settings.allow_paths, setting.way, read)
+    return (yield from subflows.run(sense))
 
 
 def _workflow(
-    text: str, outline: Outline, head: Head, setting: _Setting, outputs: list[Use], subflows: dict[str, Workflow]
+    text: str, document: Document, sense: Sense, subflows: dict[str, Workflow], setting: _Setting
 ) -> Workflow:
-    settings = head.settings
+    outline, head, settings = document.outline, document.head, document.head.settings
     return Workflow(
-        name=_name(outline, head, setting),
+        name=_name(head, outline.title, setting),
         title=outline.title,
         version=settings.version,
         description=settings.description,
-        inputs=head.inputs,
-        secrets=head.secrets,
+        inputs=dict(head.inputs),
+        secrets=dict(head.secrets),
         outputs=None if head.outputs is None else {key: str(value.data) for key, value in head.outputs.items()},
-        output_uses=tuple(outputs),
+        output_uses=sense.outputs,
         timeout=settings.timeout,
         concurrency=settings.concurrency,
         order=settings.order,
         on_error=settings.on_error,
         allow_paths=settings.allow_paths,
-        nodes=_nodes(outline),
+        nodes=tuple(build_node(draft, sense) for draft in outline.nodes),
         text=text,
         path=setting.path,
         source=setting.source,
@@ -232,40 +178,19 @@ def _workflow(
     )
 
 
-def _nodes(outline: Outline) -> tuple[Node, ...]:
-    return tuple(build_node(draft) for draft in outline.nodes)
-
-
-def _name(outline: Outline, head: Head, setting: _Setting) -> str:
+def _name(head: Head, title: str, setting: _Setting) -> str:
     """Return the workflow's name (format.md, section 2)."""
     file = setting.path.name if setting.path else ""
     stem = next((file.removesuffix(suffix) for suffix in _SUFFIXES if file.endswith(suffix)), "")
-    return head.name or slug(setting.name or "") or slug(outline.title) or slug(stem) or "flow"
+    return head.name or slug(setting.name or "") or slug(title) or slug(stem) or "flow"
 
 
 def name_of(text: str, kinds: Mapping[str, type[Leaf]] = BUILTIN_KINDS) -> str:
     """Return the name that a document gives its workflow, whatever else is wrong with it."""
-    unheard = Problems()
     setting = _Setting(None, None, "", 1, Kinds(kinds), None, None)
-    source = read_document(text, "", 1, unheard)
+    source, _ = collected(read_source(text, "", 1))
     if source is None:
         return "flow"
-    head = read_front_matter(source, unheard)
-    try:
-        outline = read_outline(read_sections(source.lines, head.end), setting.kinds, source, unheard)
-    except TooLargeError:
-        outline = Outline()
-    return _name(outline, head, setting)
-
-
-def _sorted(found: list[Diagnostic], source: str) -> list[Diagnostic]:
-    """Return problems in the order of the text, those of other documents below."""
-    return sorted(
-        found,
-        key=lambda problem: (
-            problem.span.source != source,
-            problem.span.source,
-            problem.span.line,
-            problem.span.column,
-        ),
-    )
+    head, _ = collected(read_front_matter(source))
+    document, _ = collected(read_document(text, "", 1, setting.kinds))
+    return _name(head, document.outline.title if document else "", setting)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final
+
+from pydantic import JsonValue
 
 from flownb.errors import ExpressionError, NodeError
 from flownb.model.nodes import Leaf
 from flownb.runtimes.base import Printed, Scope
 from flownb.runtimes.jsontext import JsonTextError, load_json
 from flownb.runtimes.output import redacted
-from flownb.runtimes.yamltext import YamlTextError, load_yaml
 from flownb.templates.expressions import Target, evaluate_apart, is_template, render_apart
+from flownb.text.spans import Span
+from flownb.text.yaml import DATA, load_yaml
+from flownb.text.yaml_words import YamlError
 
-_QUICK: Final = 4096
+_QUICK: Final = 16 * 1024
 """The most characters of YAML that are read without a thread."""
 _END: Final = "."
 
@@ -58,8 +63,8 @@ class JsonRuntime:
 class YamlRuntime:
     """Runs `yaml` nodes: YAML 1.2, one document.
 
-    The value is what JSON has: dates stay text, as they are written; keys that are no text become it, as JSON writes
-    them (`1`, `true`); a key given twice, tags, `.nan` and `.inf` are refused.
+    The value is what JSON has: dates stay text, and so do keys, as they are written; a key given twice, tags that build
+    objects, `.nan` and `.inf` are refused.
     """
 
     async def run(self, node: Leaf, scope: Scope) -> object:
@@ -70,12 +75,12 @@ class YamlRuntime:
         """
         text = str(await render_apart(node.body, scope.values, Target.JSON))
         try:
-            if len(text) > _QUICK:  # ruamel takes a second for 50 KB.
-                return await asyncio.to_thread(load_yaml, text)
-            return load_yaml(text)
-        except YamlTextError as error:
-            problem = scope.redactor.text(error.message)
-            raise NodeError(f"{_place(node, text, error.line)}no YAML: {problem}") from None
+            return await asyncio.to_thread(_load, text, node) if len(text) > _QUICK else _load(text, node)
+        except YamlError as error:
+            place = _place(node, text, error.span.line - _first_line(node, text) + 1)
+            if scope.redactor.text(text) != text:  # The message may show a piece of a secret, which none knows for one.
+                raise NodeError(f"{place}no YAML: what is wrong in it is not shown, since it holds a secret") from None
+            raise NodeError(f"{place}no YAML: {error.message.removeprefix('this is not YAML: ')}", error.hint) from None
 
 
 class ExpressionRuntime:
@@ -84,6 +89,25 @@ class ExpressionRuntime:
     async def run(self, node: Leaf, scope: Scope) -> object:
         """Return the expression's value."""
         return await evaluate_apart(node.body, scope.values)
+
+
+def _load(text: str, node: Leaf) -> JsonValue:
+    """Return the data of the YAML that a node's body makes. Blocks: a megabyte may take two seconds.
+
+    Raises:
+        YamlError: It is no YAML, or stands for what JSON does not have.
+    """
+    if text.lstrip()[:1] in {"[", "{", '"'}:  # YAML 1.2 holds JSON, and Python reads that a hundred times faster.
+        with suppress(JsonTextError):  # It may be YAML all the same; if not, the error is YAML's.
+            return load_json(text)
+    first = _first_line(node, text)
+    return load_yaml(text, lambda line, column, length: Span("", first + line, column + 1, length), DATA).data
+
+
+def _first_line(node: Leaf, rendered: str) -> int:
+    """Return the number of a rendered body's first line: the person's own, where templates have not moved it."""
+    is_moved = rendered.count("\n") != node.body.count("\n")
+    return 1 if is_moved else node.spans.get("body", node.span).line
 
 
 async def _text(node: Leaf, scope: Scope) -> str:

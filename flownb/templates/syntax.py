@@ -138,7 +138,7 @@ def parse(source: str, *, bare: bool, comments: bool = True) -> nodes.Template:
     try:
         parser = _Parser(environment, source, state="variable" if bare else None)
         if not bare:
-            return _as_ids(parser.parse())
+            return _as_ids(parser.parse(), source)
         expression = parser.parse_expression()
         if not parser.stream.eos:
             parser.fail(f"unexpected {str(parser.stream.current)!r} after the expression", parser.stream.current.lineno)
@@ -150,12 +150,12 @@ def parse(source: str, *, bare: bool, comments: bool = True) -> nodes.Template:
         raise ExpressionSyntaxError("it is nested too deeply") from None
     except (ValueError, OverflowError, MemoryError) as error:
         raise ExpressionSyntaxError(" ".join(str(error).split())) from None
-    return _as_ids(tree)
+    return _as_ids(tree, source)
 
 
-def _as_ids(tree: nodes.Template) -> nodes.Template:
+def _as_ids(tree: nodes.Template, source: str) -> nodes.Template:
     """Return the tree with its names as ids are: an `é` of two characters is that of one (NFKC, as in Python)."""
-    for name in tree.find_all(nodes.Name):
+    for name in () if source.isascii() else tree.find_all(nodes.Name):
         if not name.name.isascii():
             name.name = unicodedata.normalize("NFKC", name.name)
     return tree
@@ -192,6 +192,10 @@ def _explained(message: str, offset: int, source: str, *, bare: bool) -> Express
     return fault(source, offset, message[:1].lower() + message[1:].rstrip("."), hint)
 
 
+_MAY_CALL: Final = re.compile(r"\||is|filter")
+"""What every text holds that names a filter or a test."""
+
+
 def check(tree: nodes.Template, source: str) -> None:
     """Raise ExpressionSyntaxError for the first filter or test that does not exist.
 
@@ -199,6 +203,8 @@ def check(tree: nodes.Template, source: str) -> None:
         tree: The tree of the text.
         source: The text, normalized.
     """
+    if not _MAY_CALL.search(source):
+        return
     environment = sandbox()
     for node in tree.find_all((nodes.Filter, nodes.Test)):
         kind, known = ("filter", environment.filters) if isinstance(node, nodes.Filter) else ("test", environment.tests)

@@ -11,6 +11,7 @@ import termios
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
@@ -22,13 +23,15 @@ from rich.text import Text
 
 from flownb.errors import FlowError
 from flownb.model.decision import Action, Decision, Question, Request, Via, check_answer, user_name
-from flownb.parse.source import Problems
-from flownb.parse.yaml_values import YamlError, load_yaml
 from flownb.render.inert import cut, one_line, visible
 from flownb.text.spans import Span
+from flownb.text.yaml import DATA, load_yaml
+from flownb.text.yaml_words import YamlError
 
 POLL_S: Final = 0.1
 """Seconds between two looks whether a question was answered elsewhere."""
+_LIMITS: Final = replace(DATA, is_finite=False)
+"""How much YAML a person may type or keep in a file of inputs; a `float` may be `.inf`."""
 _TRIES: Final = 3
 _SHOWN_LINES: Final = 40
 _WORDS: Final[Mapping[str, str]] = {
@@ -58,9 +61,7 @@ def read_yaml(text: str, source: str) -> JsonValue:
         FlowError: It is no YAML; the message names the place.
     """
     try:
-        return load_yaml(
-            text.split("\n"), lambda line, column, length: Span(source, line + 1, column + 1, length), Problems()
-        ).data
+        return load_yaml(text, lambda line, column, length: Span(source, line + 1, column + 1, length), _LIMITS).data
     except YamlError as error:
         raise FlowError(f"{source}: {error.message}", error.hint) from error
 

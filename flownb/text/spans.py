@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 
@@ -34,3 +35,12 @@ class Span:
     def __str__(self) -> str:
         """Return `source:line`, as messages name a place."""
         return f"{self.source}:{self.line}"
+
+
+Locate = Callable[[int, int, int], Span]
+"""Line and column of a text, both counted from 0, and a length → where that is in the document."""
+
+
+def both_lines(first: Span, second: Span) -> str:
+    """Return `lines 3 and 9`, or `both in line 3`."""
+    return f"both in line {first.line}" if first.line == second.line else f"lines {first.line} and {second.line}"

@@ -13,13 +13,10 @@ from hypothesis import strategies as st
 
 from flownb.errors import Severity
 from flownb.parse.python_names import PythonSyntaxError, _trees, python_names
-from flownb.parse.quick_values import quick_value
 from flownb.parse.sections import _BLOCKS, read_sections
-from flownb.parse.source import Problems, split_lines
 from flownb.parse.workflow import diagnose
-from flownb.parse.yaml_values import YamlError, load_yaml
 from flownb.render.problems import problems_json, render_problems
-from flownb.text.spans import Span
+from flownb.text.lines import split_lines
 
 LINES = st.sampled_from(
     [
@@ -34,10 +31,6 @@ LINES = st.sampled_from(
     ]
 )  # fmt: skip
 DOCUMENTS = st.lists(st.one_of(LINES, LINES, LINES, st.text(max_size=12)), max_size=40).map("\n".join)
-
-
-def locate(line: int, column: int, length: int) -> Span:
-    return Span("x", line + 1, column + 1, max(1, length))
 
 
 @given(st.one_of(DOCUMENTS, st.text()))
@@ -57,44 +50,6 @@ def test_any_text_gives_a_workflow_or_diagnostics_with_places_in_it(text: str) -
     assert len({(problem.code, problem.span) for problem in problems}) == len(problems)
     assert len(problems_json(problems)) == len(problems)
     render_problems(problems, text)
-
-
-SIMPLE = st.from_regex(r"[A-Za-z0-9_ ./|()<>=+*,;:{}\[\]'\"-]{1,30}|[a-z'\"][ -~]{1,12}['\"]?", fullmatch=True)
-
-
-@given(
-    st.one_of(
-        SIMPLE,
-        st.sampled_from(
-            [
-                "[a, b]",
-                "{a: 1, b: [c, 5m]}",
-                "5xx",
-                "0x1f",
-                "1e3",
-                "true",
-                "~",
-                '{a: "b: c"}',
-                "[]",
-                "{}",
-                "[a,b]",
-                "{a:1}",
-                "1_0",
-                "0o7",
-                "y",
-                "null",
-            ]
-        ),
-    )
-)
-def test_a_simple_value_is_what_ruamel_reads(text: str) -> None:
-    text = text.strip()
-    quick = quick_value(text, locate, 0, 3)
-    if quick is None:
-        return
-    value = load_yaml([f"k: {text}"], locate, Problems()).parts["k"]
-    assert quick == value
-    assert type(quick.data) is type(value.data)
 
 
 @given(DOCUMENTS)
@@ -180,15 +135,3 @@ def test_names_of_small_bodies_are_those_of_the_symbol_table(parts: list[str]) -
     except PythonSyntaxError:
         return
     assert found == free_names(source)
-
-
-@given(st.text(max_size=60))
-def test_any_yaml_gives_values_or_an_error_with_a_place(text: str) -> None:
-    lines = split_lines(text)
-    try:
-        load_yaml(lines, locate, Problems())
-    except YamlError as error:
-        message = error.message
-    else:
-        message = "read"
-    assert message

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "flownb"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-LATE = ("IPython", "ipywidgets", "httpx", "sqlalchemy", "ruamel", "nbformat", "pandas", "numpy")
+LATE = ("IPython", "ipywidgets", "httpx", "sqlalchemy", "yaml", "nbformat", "pandas", "numpy")
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "handlers", "base_classes"}
 
 

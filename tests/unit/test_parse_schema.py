@@ -13,18 +13,17 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from flownb.parse.schema import front_matter_schema, properties_schema
-from flownb.parse.source import Problems
-from flownb.parse.yaml_values import load_yaml
 from flownb.text import codes
 from flownb.text.codes import Code
 from flownb.text.spans import Span
+from flownb.text.yaml import load_yaml
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = {"front-matter": front_matter_schema, "properties": properties_schema}
 
 
 def data_of(text: str) -> object:
-    return load_yaml(text.split("\n"), lambda line, column, length: Span("x", line + 1, column + 1), Problems()).data
+    return load_yaml(text, lambda line, column, length: Span("x", line + 1, column + 1)).data
 
 
 def compare(path: Path, wanted: str, *, regen: bool) -> None:

@@ -259,3 +259,8 @@ def test_what_is_shown_goes_through_what_hides_secrets(terminal: Terminal) -> No
     shown = terminal.screen.getvalue()
     assert "hunter2" not in shown
     assert ("it is •••" in shown, "a  •••" in shown, "5" in shown) == (True, True, True)
+
+
+def test_inputs_may_be_as_large_as_a_body_and_a_float_may_be_no_number() -> None:
+    assert read_yaml("x" * 70_000, "-i topic") == "x" * 70_000
+    assert read_yaml("[.inf, on, 007]", "-i topic") == [float("inf"), "on", 7]
