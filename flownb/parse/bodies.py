@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from jinja2 import Environment, TemplateSyntaxError
-
 from flownb.parse.source import Problems
 from flownb.parse.yaml_values import MAX_CHARACTERS, Value, YamlError, load_yaml
+from flownb.templates.expressions import blanked
 from flownb.text.codes import Code
 
 _STAND_IN: Final = '""'
@@ -17,7 +16,7 @@ _STAND_IN: Final = '""'
 
 def check_json(text: str, body: Value, problems: Problems) -> None:
     """Report the first place that is no JSON."""
-    plain = _without_templates(text)
+    plain = blanked(text, _STAND_IN)
     if plain is None:
         return
     try:
@@ -33,7 +32,7 @@ def check_json(text: str, body: Value, problems: Problems) -> None:
 
 def check_yaml(text: str, body: Value, problems: Problems) -> None:
     """Report the first place that is no YAML."""
-    plain = _without_templates(text)
+    plain = blanked(text, _STAND_IN)
     if plain is None or len(plain) > MAX_CHARACTERS:  # As large as that it is looked at when it runs.
         return
     try:
@@ -56,26 +55,3 @@ def _hint(text: str, error: json.JSONDecodeError) -> str:
     if rest.isalpha():
         return "put text in double quotes; JSON knows `true`, `false` and `null`"
     return "write the data in it" if not text.strip() else ""
-
-
-def _without_templates(text: str) -> str | None:
-    """Return a text with `""` for each `{{ … }}`, lines and columns kept; None where blocks decide what is in it."""
-    if "{{" not in text and "{%" not in text and "{#" not in text:
-        return text
-    parts: list[str] = []
-    inside = False
-    try:
-        for _, token, value in Environment(autoescape=True, keep_trailing_newline=True).lexer.tokeniter(text, None):
-            if token in {"block_begin", "raw_begin"}:
-                return None
-            if token == "variable_begin":  # noqa: S105 a token of Jinja's
-                inside = True
-                parts.append(_STAND_IN.ljust(len(value)))
-            elif token == "data" and not inside:  # noqa: S105 a token of Jinja's
-                parts.append(value)
-            else:
-                parts.append("".join(letter if letter == "\n" else " " for letter in value))
-                inside = inside and token != "variable_end"  # noqa: S105 a token of Jinja's
-    except TemplateSyntaxError:
-        return None
-    return "".join(parts)
