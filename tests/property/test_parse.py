@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from flownb.errors import Severity
 from flownb.parse.python_names import PythonSyntaxError, _trees, python_names
 from flownb.parse.quick_values import quick_value
-from flownb.parse.sections import _BLOCKS, read_sections
+from flownb.parse.sections import read_sections
 from flownb.parse.source import Problems, split_lines
 from flownb.parse.workflow import diagnose
 from flownb.parse.yaml_values import YamlError, load_yaml
 from flownb.render.problems import problems_json, render_problems
+from flownb.text.markdown import block_tokens
 from flownb.text.spans import Span
 
 LINES = st.sampled_from(
@@ -100,7 +101,7 @@ def test_a_simple_value_is_what_ruamel_reads(text: str) -> None:
 @given(DOCUMENTS)
 def test_reading_part_by_part_gives_what_reading_at_once_gives(text: str) -> None:
     lines = split_lines(text)
-    tokens = _BLOCKS.parse("\n".join(lines))
+    tokens = block_tokens("\n".join(lines))
     wanted = [
         token.map[0] for token in tokens if token.level == 0 and token.map and token.type in {"heading_open", "fence"}
     ]

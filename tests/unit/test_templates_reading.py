@@ -92,7 +92,14 @@ def test_a_faulty_text_tells_its_fault_each_time_anew() -> None:
     assert [str(error) for error in raised] == ["it ends too early"] * 2
 
 
-def test_importing_flownb_imports_no_template_engine() -> None:
-    code = "import sys, flownb; flownb.run; print([name for name in ('jinja2', 'markupsafe') if name in sys.modules])"
+def test_importing_flownb_imports_neither_a_template_engine_nor_markdown() -> None:
+    heavy = ("jinja2", "markupsafe", "markdown_it", "nbformat", "IPython", "rich", "tree_sitter")
+    code = f"import sys, flownb; flownb.run; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_document_without_an_expression_needs_no_template_engine() -> None:
+    code = "import sys, flownb; flownb.parse('# A\\n\\n```python\\n1\\n```\\n'); print('jinja2' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
