@@ -23,7 +23,7 @@ class Severity(StrEnum):
 class Diagnostic(BaseModel):
     """One thing wrong with a workflow's text: where it is, what is wrong, and what to write instead."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     code: Code
     """Which kind of mistake; stable, for tools and for looking it up."""
@@ -45,7 +45,7 @@ class Diagnostic(BaseModel):
 class Failure(BaseModel):
     """What went wrong in one node of a run, as data: it is stored, sent between processes and shown."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     node: str
     """The node's key, as `score[3]`; empty where the run itself failed."""

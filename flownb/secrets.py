@@ -12,7 +12,7 @@ from pydantic import JsonValue, SecretStr
 
 from flownb.disguises import disguises
 from flownb.errors import FlowInputError
-from flownb.templates.veil import REDACTED
+from flownb.templates.terms import REDACTED
 
 _SHORTEST: Final = 4
 """Characters of the shortest secret that is hidden also inside words, and in other encodings."""

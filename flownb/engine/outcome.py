@@ -11,8 +11,7 @@ from flownb.model.events import Begun, Gather, Taken
 from flownb.model.nodes import Leaf, NodeBase
 from flownb.runtimes.frames import person_frames, person_place
 from flownb.secrets import Redactor
-from flownb.templates.sandbox import MissingError
-from flownb.templates.veil import REDACTED
+from flownb.templates.terms import REDACTED, MissingError
 
 HIDDEN: Final = f"{REDACTED} (what it says is not kept: it may show something of a secret)"
 """What stands for the message of an error that may show a value. One about a missing name shows none."""

@@ -13,8 +13,7 @@ from flownb.engine.outcome import HIDDEN
 from flownb.errors import ExpressionError
 from flownb.model.nodes import Use
 from flownb.templates.expressions import Key, Name, evaluate, expression_names
-from flownb.templates.sandbox import MissingError
-from flownb.templates.veil import REDACTED
+from flownb.templates.terms import REDACTED, MissingError
 
 
 def tainted(names: Namespace, uses: Iterable[Use | Name]) -> frozenset[Key]:

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from flownb.model.record import Record
 from flownb.render.rows import size_of
 from flownb.secrets import Redactor
-from flownb.templates.veil import REDACTED
+from flownb.templates.terms import REDACTED
 
 _PREVIEW_LENGTH: Final = 200
 _DATA: Final = frozenset({list, dict})

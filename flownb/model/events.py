@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final, Literal, TypeVar, assert_never
 
-from pydantic import Field, JsonValue, TypeAdapter
+from pydantic import ConfigDict, Field, JsonValue, TypeAdapter
 
 from flownb.errors import Failure
 from flownb.model.decision import Decision, Question
@@ -311,7 +311,9 @@ Event = (
 )
 """Anything that can happen in a run."""
 
-EVENTS: Final[TypeAdapter[Event]] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
+EVENTS: Final[TypeAdapter[Event]] = TypeAdapter(
+    Annotated[Event, Field(discriminator="kind")], config=ConfigDict(defer_build=True)
+)
 """Reads an event back from its JSON."""
 
 

@@ -6,6 +6,9 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Frozen(BaseModel):
-    """A record that never changes; an unknown field is an error. Its JSON keeps `NaN` and `Infinity`, so that it reads back."""
+    """A record that never changes; an unknown field is an error. Its JSON keeps `NaN` and `Infinity`, so that it reads back.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+    Its validator is made when it is first used, not when it is imported (DECISIONS.md, NEW-tmpl-start).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants", defer_build=True)

@@ -92,7 +92,7 @@ class NodeBase(Frozen):
     """Its heading as the person wrote it."""
     span: Span
     """The heading's line."""
-    policy: Policy = Policy()
+    policy: Policy = Field(default_factory=Policy)
     """How it is run; the document's `defaults` are already in it."""
     repeat: Annotated[Foreach | Loop, Field(discriminator="kind")] | None = None
     """Whether it runs once per item, in rounds, or once (None)."""

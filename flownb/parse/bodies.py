@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from jinja2 import Environment, TemplateSyntaxError
-
 from flownb.parse.found import Found, problem
+from flownb.templates.expressions import blanked
 from flownb.text.codes import Code
 from flownb.text.yaml import DATA, Value, load_yaml
 from flownb.text.yaml_words import YamlError
@@ -18,7 +17,7 @@ _STAND_IN: Final = '""'
 
 def check_json(text: str, body: Value) -> Found[None]:
     """Report the first place that is no JSON."""
-    plain = _without_templates(text)
+    plain = blanked(text, _STAND_IN)
     if plain is None:
         return
     try:
@@ -34,7 +33,7 @@ def check_json(text: str, body: Value) -> Found[None]:
 
 def check_yaml(text: str, body: Value) -> Found[None]:
     """Report the first place that is no YAML."""
-    plain = _without_templates(text)
+    plain = blanked(text, _STAND_IN)
     if plain is None:
         return
     try:
@@ -67,26 +66,3 @@ def _hint(text: str, error: json.JSONDecodeError) -> str:
     if rest.isalpha():
         return "put text in double quotes; JSON knows `true`, `false` and `null`"
     return "write the data in it" if not text.strip() else ""
-
-
-def _without_templates(text: str) -> str | None:
-    """Return a text with `""` for each `{{ … }}`, lines and columns kept; None where blocks decide what is in it."""
-    if "{{" not in text and "{%" not in text and "{#" not in text:
-        return text
-    parts: list[str] = []
-    inside = False
-    try:
-        for _, token, value in Environment(autoescape=True, keep_trailing_newline=True).lexer.tokeniter(text, None):
-            if token in {"block_begin", "raw_begin"}:
-                return None
-            if token == "variable_begin":  # noqa: S105 a token of Jinja's
-                inside = True
-                parts.append(_STAND_IN.ljust(len(value)))
-            elif token == "data" and not inside:  # noqa: S105 a token of Jinja's
-                parts.append(value)
-            else:
-                parts.append("".join(letter if letter == "\n" else " " for letter in value))
-                inside = inside and token != "variable_end"  # noqa: S105 a token of Jinja's
-    except TemplateSyntaxError:
-        return None
-    return "".join(parts)

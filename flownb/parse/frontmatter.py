@@ -33,7 +33,7 @@ _DEFAULT_KEYS: Final = ("retry", "timeout", "executor")
 class Defaults(BaseModel):
     """What holds for every node that does not set its own."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     retry: Retry | None = None
     """Further attempts."""
@@ -46,13 +46,13 @@ class Defaults(BaseModel):
 class FrontMatter(BaseModel):
     """The keys of the front matter (format.md, section 2) that say one thing each."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     version: str = ""
     """The author's version of the workflow."""
     description: str = ""
     """What the workflow is for."""
-    defaults: Defaults = Defaults()
+    defaults: Defaults = Field(default_factory=Defaults)
     """What holds for every node that does not set its own."""
     timeout: Duration | None = Field(default=None, gt=0)
     """Limit for the whole run."""

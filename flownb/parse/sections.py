@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
+from flownb.text.markdown import block_tokens, inline_tokens
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 LOG_HEADING: Final = "Execution Log"
 """The heading of the part that the engine writes."""
@@ -29,8 +31,6 @@ _PART: Final = 50
 """The fewest lines that are read at once: to begin with a part costs as much as a few lines."""
 MAX_QUOTE_STEPS: Final = 500_000
 """How many lines markdown-it-py may look at for quotes: each quote that begins looks at all up to the next empty line."""
-_BLOCKS: Final = MarkdownIt("commonmark").enable("table").disable(["inline", "text_join"])
-_INLINE: Final = MarkdownIt("commonmark")
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,7 @@ def _tokens(part: Sequence[str], line: int) -> list[Token]:
     if (at := _tangled(part)) is not None:
         message = "too many quotes (`>`) begin and end here without an empty line between them"
         raise TooLargeError(message, line + at, "put an empty line below each quote")
-    return _BLOCKS.parse("\n".join(part))
+    return block_tokens("\n".join(part))
 
 
 def _tangled(part: Sequence[str]) -> int | None:
@@ -254,7 +254,7 @@ def plain_heading(text: str) -> str:
         return text
     parts: list[str] = [
         "" if token.type == "html_inline" else token.content or (" " if token.tag == "br" else "")
-        for token in _INLINE.parseInline(text)[0].children or []
+        for token in inline_tokens(text)
     ]
     return "".join(parts)
 

@@ -23,6 +23,7 @@ from flownb.parse.meaning import Sense, understand
 from flownb.parse.source import read_source
 from flownb.parse.subflows import Subflows
 from flownb.plan.plan import find_circles
+from flownb.templates.expressions import keep_with, keeping
 from flownb.text.codes import Code
 
 _SUFFIXES = (".flow.md", ".md")
@@ -70,8 +71,11 @@ def diagnose(
     """
     way = (path.resolve(),) if path else ()
     setting = _Setting(name, path, source, first_line, Kinds(kinds), variables, transform, way)
-    with _without_collecting():
-        return _diagnose(text, setting)
+    with _without_collecting(), keeping() as kept:
+        workflow, problems = _diagnose(text, setting)
+    if workflow is not None:
+        keep_with(workflow, kept)
+    return workflow, problems
 
 
 @contextmanager

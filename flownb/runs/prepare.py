@@ -34,7 +34,7 @@ from flownb.store.files import DISK, Disk, read_file, write_private
 from flownb.store.journal import Journal, read_state
 from flownb.store.paths import RunPaths, check_run_id, create_run, new_run_id
 from flownb.store.snapshot import write_snapshot
-from flownb.templates.veil import REDACTED
+from flownb.templates.terms import REDACTED
 
 STATE_FOLDER: Final = ".flownb"
 """The state folder's name, beside the document."""

@@ -18,7 +18,7 @@ from flownb.runtimes.jsontext import JsonTextError, load_json
 from flownb.runtimes.output import redacted
 from flownb.runtimes.process import Output, finish, start
 from flownb.templates.expressions import Script, render, render_script, shown_insertion
-from flownb.templates.shell.script import without_variables
+from flownb.templates.shell.variables import without_variables
 
 KILL_AFTER: Final = 2.0
 """Seconds from SIGTERM to SIGKILL."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from pydantic import AwareDatetime, JsonValue, TypeAdapter
+from pydantic import AwareDatetime, ConfigDict, JsonValue, TypeAdapter
 from pydantic_core import from_json
 
 from flownb.errors import FlowStateError
 from flownb.store.files import read_file
 from flownb.store.paths import RunPaths, check_folders, list_runs
 
-_MOMENT: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
+_MOMENT: TypeAdapter[datetime] = TypeAdapter(AwareDatetime, config=ConfigDict(defer_build=True))
 
 
 def find_cached(paths: RunPaths, node: str, definition: str, age_s: float | None, now: datetime) -> JsonValue:

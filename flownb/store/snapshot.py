@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from pydantic import AwareDatetime, TypeAdapter
+from pydantic import AwareDatetime, ConfigDict, TypeAdapter
 from pydantic_core import from_json, to_json
 
 from flownb.errors import Failure, FlowStateError
@@ -26,8 +26,8 @@ from flownb.store.paths import RunPaths, check_folders, found_at, removed
 _HEAD: Final = 1024
 """Bytes of a state file that hold what a list of runs shows."""
 
-_DISTANT: Final[TypeAdapter[datetime | None]] = TypeAdapter(AwareDatetime | None)
-_SECONDS: Final[TypeAdapter[float | None]] = TypeAdapter(float | None)
+_DISTANT: Final[TypeAdapter[datetime | None]] = TypeAdapter(AwareDatetime | None, config=ConfigDict(defer_build=True))
+_SECONDS: Final[TypeAdapter[float | None]] = TypeAdapter(float | None, config=ConfigDict(defer_build=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,8 @@ from jinja2.exceptions import SecurityError
 from jinja2.utils import missing
 
 from flownb.errors import ExpressionError
-from flownb.templates.limits import LimitError
-from flownb.templates.sandbox import MissingError
-from flownb.templates.syntax import ExpressionSyntaxError, nearest, normalized, parse
+from flownb.templates.syntax import nearest
+from flownb.templates.terms import ExpressionSyntaxError, LimitError, MissingError
 
 
 def unreadable(source: str, error: ExpressionSyntaxError) -> ExpressionError:
@@ -43,7 +42,7 @@ def shortly(source: str) -> str:
     return f"`{text}`" if len(text) <= 60 else f"`{text[:57]}…`"  # noqa: PLR2004 fits in a message
 
 
-def missing_in(source: str, values: Mapping[str, object], error: MissingError) -> ExpressionError:
+def missing_in(source: str, tree: nodes.Template, values: Mapping[str, object], error: MissingError) -> ExpressionError:
     """Return the error about something missing, with its owner as the text calls it and the nearest name."""
     if error.message:
         return ExpressionError(f"{error.message}, in {shortly(source)}")
@@ -53,7 +52,7 @@ def missing_in(source: str, values: Mapping[str, object], error: MissingError) -
     known: list[object] = list(error.owner) if isinstance(error.owner, Mapping) else []
     if not known and not isinstance(error.owner, list | tuple | str):
         known = [name for name in dir(error.owner) if not name.startswith("_")]
-    owner = _owner(source, error.name) or f"a {type(error.owner).__name__}"
+    owner = _owner(tree, error.name) or f"a {type(error.owner).__name__}"
     shown = error.name if isinstance(error.name, str) else repr(error.name)
     return ExpressionError(_asking(f"{owner} has no `{shown}`", nearest(error.name, known)))
 
@@ -62,17 +61,12 @@ def _asking(message: str, close: str) -> str:
     return f"{message}; did you mean `{close}`?" if close else message
 
 
-def _owner(source: str, name: object) -> str:
+def _owner(tree: nodes.Template, name: object) -> str:
     """Return how the text calls what it takes `name` from, as `articles` in quotes; empty where that is not to be seen."""
-    for bare in (False, True):
-        try:
-            tree = parse(normalized(source), bare=bare)
-        except ExpressionSyntaxError:
-            continue
-        for node in tree.find_all(nodes.Expr):  # Shallow enough: it was compiled.
-            key = getattr(node, "attr", getattr(getattr(node, "arg", None), "value", missing))
-            if key == name and isinstance(node, nodes.Getattr | nodes.Getitem) and (path := _path(node.node)):
-                return f"`{path}`"
+    for node in tree.find_all(nodes.Expr):  # Shallow enough: it was walked before.
+        key = getattr(node, "attr", getattr(getattr(node, "arg", None), "value", missing))
+        if key == name and isinstance(node, nodes.Getattr | nodes.Getitem) and (path := _path(node.node)):
+            return f"`{path}`"
     return ""
 
 

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
-from types import BuiltinMethodType
-from typing import Final, TypeVar
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
-from jinja2 import TemplateError, nodes
-from jinja2.runtime import Undefined
+from flownb.errors import ExpressionError
+from flownb.templates.shell.variables import Script
+from flownb.templates.terms import (
+    DEFAULT_LIMITS,
+    RESERVED_NAMES,
+    ExpressionSyntaxError,
+    Key,
+    LimitError,
+    Limits,
+    Name,
+    Target,
+)
 
-from flownb.errors import ExpressionError, FlowError
-from flownb.templates.explaining import in_words, missing_in, shortly, unreadable
-from flownb.templates.filters import to_text
-from flownb.templates.insertions import insertion_at, place_problem, problems
-from flownb.templates.limits import BUDGET, DEFAULT_LIMITS, Budget, LimitError, Limits
-from flownb.templates.programs import Compiled, insertions, rewrite
-from flownb.templates.quotes import Target
-from flownb.templates.sandbox import MissingError, present
-from flownb.templates.shell.script import Misplaced, Script, make_script
-from flownb.templates.syntax import ExpressionSyntaxError, Key, Name, check, names, normalized, parse, shallow
-from flownb.templates.veil import veil
+if TYPE_CHECKING:
+    from flownb.templates.reading import Reading
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -32,11 +35,14 @@ __all__ = [
     "Name",
     "Script",
     "Target",
+    "blanked",
     "check_quotes",
     "evaluate",
     "evaluate_apart",
     "expression_names",
     "is_template",
+    "keep_with",
+    "keeping",
     "render",
     "render_apart",
     "render_script",
@@ -45,22 +51,48 @@ __all__ = [
     "uses_raw",
 ]
 
-T = TypeVar("T")
-RESERVED_NAMES: Final[frozenset[str]] = frozenset(
-    {
-        *("inputs", "secrets", "env", "run", "nodes", "error", "item", "index", "round", "previous", "loop"),
-        *("now", "uuid", "idempotency_key"),
-    }
-)
-"""The names that no node may have (format.md, 5.2)."""
-_CACHED: Final = 1024
 _QUICK: Final = Limits(turns=5_000, size=200_000, pattern_s=0.01)
 """What is worked out without a thread, in some 10 ms."""
 _QUICK_SOURCE: Final = 10_000
 """The longest text that is read without a thread."""
+_KEEPING: Final[ContextVar[list[object] | None]] = ContextVar("flownb_keeping", default=None)
+"""Where what is read meanwhile is kept."""
 
 
-@lru_cache(maxsize=_CACHED)
+def _read(source: str, target: Target | None) -> Reading:
+    """Return what Jinja reads in a text, once for as long as somebody keeps it.
+
+    Args:
+        source: The text.
+        target: Where a template's values go: a bash body has no comments; None: a bare expression.
+    """
+    # Jinja takes 45 ms to import, a fifth of `import flownb`, and a document without an expression does without it:
+    # the one place where it comes in (DECISIONS.md, NEW-late).
+    from flownb.templates.reading import read  # noqa: PLC0415 see above
+
+    made = read(source, bare=target is None, comments=target is not Target.SHELL)
+    kept = _KEEPING.get()
+    if kept is not None:
+        kept.append(made)
+    return made
+
+
+@contextmanager
+def keeping() -> Iterator[list[object]]:
+    """Gather what is read of texts meanwhile: as long as the list lives, none of them is read anew."""
+    kept: list[object] = []
+    token = _KEEPING.set(kept)
+    try:
+        yield kept
+    finally:
+        _KEEPING.reset(token)
+
+
+def keep_with(owner: object, kept: list[object]) -> None:
+    """Keep what was read of a workflow's texts for as long as that lives, however many they are."""
+    weakref.finalize(owner, kept.clear).atexit = False
+
+
 def expression_names(source: str) -> tuple[Name, ...]:
     """Return the names that a bare expression reads, in the order of the text.
 
@@ -69,10 +101,9 @@ def expression_names(source: str) -> tuple[Name, ...]:
     Raises:
         ExpressionSyntaxError: It cannot be read.
     """
-    return _names(normalized(source), bare=True)
+    return _read(source, None).names()
 
 
-@lru_cache(maxsize=_CACHED)
 def template_names(source: str, target: Target = Target.TEXT) -> tuple[Name, ...]:
     """Return the names that a template reads and does not set itself, in the order of the text.
 
@@ -83,15 +114,7 @@ def template_names(source: str, target: Target = Target.TEXT) -> tuple[Name, ...
     Raises:
         ExpressionSyntaxError: It cannot be read.
     """
-    comments = target is not Target.SHELL
-    return _names(normalized(source), bare=False, comments=comments) if is_template(source, target) else ()
-
-
-def _names(source: str, *, bare: bool, comments: bool = True) -> tuple[Name, ...]:
-    with shallow():
-        tree = parse(source, bare=bare, comments=comments)
-        check(tree, source)
-        return names(tree, source)
+    return _read(source, target).names() if is_template(source, target) else ()
 
 
 def is_template(source: str, target: Target = Target.TEXT) -> bool:
@@ -101,13 +124,7 @@ def is_template(source: str, target: Target = Target.TEXT) -> bool:
 
 def uses_raw(source: str, target: Target = Target.TEXT) -> bool:
     """Return whether a template puts a value in with `| raw` last, which switches quoting off."""
-    try:
-        with shallow():
-            tree = parse(normalized(source), bare=False, comments=target is not Target.SHELL)
-            outputs = (child for output in tree.find_all(nodes.Output) for child in output.nodes)
-            return any(raw for child in outputs for _, raw in insertions(child))
-    except ExpressionSyntaxError:
-        return False
+    return is_template(source, target) and _read(source, target).puts_raw()
 
 
 def check_quotes(source: str, target: Target) -> list[ExpressionSyntaxError]:
@@ -119,63 +136,17 @@ def check_quotes(source: str, target: Target) -> list[ExpressionSyntaxError]:
         source: The template.
         target: Where its values go.
     """
-    if target is Target.TEXT or not is_template(source, target):
-        return []
-    plain = normalized(source)
-    try:
-        with shallow():
-            tree = parse(plain, bare=False, comments=target is not Target.SHELL)
-            return list(problems(tree, plain, target))
-    except ExpressionSyntaxError:
-        return []
+    return _read(source, target).problems(target) if target is not Target.TEXT and is_template(source, target) else []
 
 
-@lru_cache(maxsize=_CACHED)
-def _expression(source: str) -> Compiled:
-    return _compiled(normalized(source), Target.TEXT, bare=True)
+def blanked(source: str, stand_in: str) -> str | None:
+    """Return a template with a text in the place of each value, lines and columns kept; None where tags decide what is in it.
 
-
-@lru_cache(maxsize=_CACHED)
-def _template(source: str, target: Target, hidden: frozenset[Key] = frozenset()) -> Compiled:
-    return _compiled(normalized(source), target, bare=False, hidden=hidden)
-
-
-def _compiled(source: str, target: Target, *, bare: bool, hidden: frozenset[Key] = frozenset()) -> Compiled:
-    """Return a text made ready to run.
-
-    Raises:
-        ExpressionSyntaxError: It cannot be read, or puts a value where quotes would undo its quoting.
+    Args:
+        source: The template.
+        stand_in: What stands for a value; at most as long as `{{`.
     """
-    try:
-        with shallow():
-            tree = parse(source, bare=bare, comments=target is not Target.SHELL)
-            check(tree, source)
-            for problem in problems(tree, source, target):
-                raise problem
-            if hidden:
-                veil(tree, hidden)
-            lone = bare or (target is Target.TEXT and _lone(tree, source))
-            return Compiled(rewrite(tree, target, lone=lone), lone=lone)
-    except ExpressionSyntaxError:
-        raise
-    except AssertionError:  # Jinja's own, as of `{% set a | replace(b, c) %}`: a block's filter knows no names.
-        raise ExpressionSyntaxError("the filter of a block cannot read names") from None
-    except (TemplateError, SyntaxError, ValueError, OverflowError, MemoryError) as error:
-        raise ExpressionSyntaxError(" ".join(str(error).split()) or type(error).__name__) from None
-
-
-def _lone(tree: nodes.Template, source: str) -> bool:
-    """Return whether a template is exactly one `{{ … }}`, line breaks behind it aside; drop these then."""
-    if len(tree.body) != 1 or not isinstance(tree.body[0], nodes.Output):
-        return False
-    first = tree.body[0].nodes[0]
-    rest = source.rstrip("\n")
-    if isinstance(first, nodes.TemplateData) or not (rest.startswith("{{") and rest.endswith("}}")):
-        return False
-    if any(not isinstance(node, nodes.TemplateData) or node.data.strip("\n") for node in tree.body[0].nodes[1:]):
-        return False
-    tree.body[0].nodes = [first]
-    return True
+    return _read(source, Target.JSON).without_values(stand_in) if is_template(source) else source
 
 
 def evaluate(source: str, values: Mapping[str, object], limits: Limits = DEFAULT_LIMITS) -> object:
@@ -189,11 +160,7 @@ def evaluate(source: str, values: Mapping[str, object], limits: Limits = DEFAULT
     Raises:
         ExpressionError: It cannot be read or worked out, with the name and the nearest one where a name is missing.
     """
-    try:
-        compiled = _expression(source)
-    except ExpressionSyntaxError as error:
-        raise unreadable(source, error) from error
-    return _run(compiled, source, values, limits)
+    return _read(source, None).value(values, Target.TEXT, limits)
 
 
 def render(
@@ -218,13 +185,7 @@ def render(
     Raises:
         ExpressionError: It cannot be read or worked out, or a value stands where it cannot be quoted.
     """
-    if not is_template(source):
-        return source
-    try:
-        compiled = _template(source, target, hidden)
-    except ExpressionSyntaxError as error:
-        raise unreadable(source, error) from error
-    return _run(compiled, source, values, limits)
+    return _read(source, target).value(values, target, limits, hidden) if is_template(source) else source
 
 
 async def evaluate_apart(source: str, values: Mapping[str, object]) -> object:
@@ -267,63 +228,9 @@ def render_script(source: str, values: Mapping[str, object], limits: Limits = DE
     """
     if not is_template(source, Target.SHELL):
         return Script(source)
-    plain = normalized(source)
-
-    def refuse(misplaced: Misplaced) -> ExpressionError:
-        return unreadable(source, place_problem(misplaced, plain))
-
-    try:
-        compiled = _template(source, Target.SHELL)
-    except ExpressionSyntaxError as error:
-        raise unreadable(source, error) from error
-    parts = _within(limits, source, values, lambda: compiled.parts(values))
-    return make_script(parts, refuse)
+    return _read(source, Target.SHELL).script(values, limits)
 
 
 def shown_insertion(source: str, offset: int) -> str:
     """Return the `{{ … }}` of a template at an offset, in one line."""
-    return insertion_at(normalized(source), offset)[1]
-
-
-def _run(compiled: Compiled, source: str, values: Mapping[str, object], limits: Limits) -> object:
-    def run() -> object:
-        value = compiled.run(values)
-        return _settled(BUDGET.get(), value) if compiled.lone else value
-
-    return _within(limits, source, values, run)
-
-
-def _within(limits: Limits, source: str, values: Mapping[str, object], work: Callable[[], T]) -> T:
-    """Return what some work comes to within the limits; what goes wrong in it is told in plain words."""
-    token = BUDGET.set(Budget(limits))
-    try:
-        return work()
-    except FlowError:
-        raise
-    except MissingError as error:
-        raise missing_in(source, values, error) from error
-    except RecursionError as error:
-        raise ExpressionError(f"it calls itself too often, in {shortly(source)}") from error
-    except Exception as error:  # The values' own methods run here, and they may raise anything.
-        raise ExpressionError(f"{in_words(error)}, in {shortly(source)}") from error
-    finally:
-        BUDGET.reset(token)
-
-
-def _settled(budget: Budget, value: object) -> object:
-    """Return a value as plain data: nothing missing, nothing that yields its items only once."""
-    if value is None or type(value) in {str, int, float, bool}:
-        return value
-    if isinstance(value, Undefined):
-        return present(value)
-    if isinstance(value, BuiltinMethodType):
-        to_text(value)
-    if isinstance(value, range | type({}.keys()) | type({}.values()) | type({}.items())):
-        return list(value)
-    if not isinstance(value, list | tuple | dict | str):
-        value = budget.settle(value)
-    if isinstance(value, list | tuple):
-        for item in value:
-            if isinstance(item, Undefined):
-                present(item)
-    return value
+    return _read(source, Target.SHELL).insertion(offset)

@@ -25,7 +25,8 @@ from jinja2.runtime import Undefined
 from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import pass_environment
 
-from flownb.templates.limits import BUDGET, MAX_ITEMS, LimitError, fill, operate
+from flownb.templates.limits import BUDGET, MAX_ITEMS, fill, operate
+from flownb.templates.terms import LimitError
 
 F = TypeVar("F", bound=Callable[..., Any])  # Any: Jinja's filters take and return whatever a template has.
 _LONG: Final = 1_000_000

@@ -8,10 +8,11 @@ from typing import Final
 from jinja2 import nodes
 
 from flownb.templates.programs import insertions
-from flownb.templates.quotes import JsonScanner, Target
+from flownb.templates.quotes import JsonScanner
 from flownb.templates.shell.script import Misplaced, check_script
 from flownb.templates.shell.value import Slot
-from flownb.templates.syntax import ExpressionSyntaxError, fault
+from flownb.templates.syntax import fault
+from flownb.templates.terms import ExpressionSyntaxError, Target
 
 _MOST_WAYS: Final = 8
 """The most ways through the statements of a bash body that are looked at before it runs; each run looks at its own."""

@@ -7,11 +7,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from jinja2.runtime import Undefined
 from markupsafe import Markup
+
+from flownb.templates.terms import LimitError, Limits
 
 T = TypeVar("T")
 MAX_BITS: Final = 100_000
@@ -32,26 +33,6 @@ _OPERATORS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {  # Any: operators
     "**": operator.pow,
     "%": operator.mod,
 }
-
-
-class LimitError(Exception):
-    """An expression takes too many turns or makes too much."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one evaluation may take (format.md, 5.1)."""
-
-    turns: int = 1_000_000
-    """Most turns of loops, and items of `range`; calls of macros count as well."""
-    size: int = 10_000_000
-    """Most that it may make, in bytes."""
-    pattern_s: float = 5.0
-    """Longest time for its regular expressions together, in seconds: nothing else bounds them."""
-
-
-DEFAULT_LIMITS: Final = Limits()
-"""The format's own limits."""
 
 
 class Budget:

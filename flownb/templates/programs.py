@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from jinja2 import nodes
 from jinja2.environment import Template
 
 from flownb.templates.limits import BUDGET
-from flownb.templates.quotes import Target
 from flownb.templates.sandbox import SandboxContext, sandbox
 from flownb.templates.shell.value import Slot
-from flownb.templates.tree import chunks_of, is_flat
+from flownb.templates.terms import Target
+from flownb.templates.tree import chunks_of
 
+_N = TypeVar("_N", bound=nodes.Node)
 _PUT: Final = {Target.TEXT: "flownb text", Target.SHELL: "flownb shell", Target.JSON: "flownb json"}
 """Target → the filter through which a value is put in; no template can write a name with a space."""
 _ABSENT: Final = {"flownb json": "null"}
@@ -29,15 +30,21 @@ class Compiled:
 
     __slots__ = ("_root", "lone")
 
-    def __init__(self, tree: nodes.Template, *, lone: bool) -> None:
-        """Write and load the template's code.
+    def __init__(self, tree: nodes.Template, target: Target, *, lone: bool) -> None:
+        """Make a template ready.
 
         Args:
-            tree: The tree, rewritten by `Rewriter`.
+            tree: The tree, as it was read; it is not changed.
+            target: Where the values go.
             lone: Whether it is one expression whose value keeps its type.
         """
-        self._root = partial(chunks_of, tree) if is_flat(tree) else _code_of(tree)
+        put = None if lone else _PUT[target]
         self.lone = lone
+        self._root: Callable[[SandboxContext], Iterator[Any]]  # Any: what a lone expression comes to.
+        if all(isinstance(node, nodes.Output) for node in tree.body):
+            self._root = partial(chunks_of, [piece for output in tree.body for piece in _pieces(output, put)])
+        else:
+            self._root = code_of(tree, target, lone=lone)
 
     def run(self, values: Mapping[str, object]) -> object:
         """Return the expression's value, or the template's text; anything that goes wrong is raised as it is.
@@ -71,21 +78,31 @@ class Compiled:
         return self._root(context)
 
 
-def _code_of(tree: nodes.Template) -> Callable[[SandboxContext], Iterator[Any]]:  # Any: as `_chunks`.
-    environment = sandbox()
-    return Template.from_code(environment, environment.compile(tree), {}).root_render_func
-
-
-def rewrite(tree: nodes.Template, target: Target, *, lone: bool) -> nodes.Template:
-    """Return the tree with every value put in through its target's filter, and loops, `~` and comparisons watched.
+def code_of(
+    tree: nodes.Template, target: Target, *, lone: bool
+) -> Callable[[SandboxContext], Iterator[Any]]:  # Any: as `Compiled._chunks`.
+    """Return the code that Jinja compiles for a template, every value put in through its target's filter.
 
     Args:
-        tree: The tree; it is changed.
+        tree: The tree, as it was read; it is not changed.
         target: Where the values go; inside macros and `{% set %}` blocks they stay plain text, quoted when that is put in.
         lone: Whether it is one expression whose value keeps its type.
     """
-    _rewrite(tree, None if lone else _PUT[target])
-    return tree
+    environment, own = sandbox(), copied(tree)
+    _rewrite(own, None if lone else _PUT[target])
+    return Template.from_code(environment, environment.compile(own), {}).root_render_func
+
+
+def copied(node: _N) -> _N:
+    """Return a tree of its own, which may be changed; much quicker than `deepcopy`."""
+    made = object.__new__(type(node))
+    for name, value in vars(node).items():
+        if isinstance(value, nodes.Node):
+            value = copied(value)  # noqa: PLW2901 the copy takes its place
+        elif isinstance(value, list):
+            value = [copied(item) if isinstance(item, nodes.Node) else item for item in value]  # noqa: PLW2901
+        setattr(made, name, value)
+    return made
 
 
 def _through(name: str, node: nodes.Expr) -> nodes.Filter:
@@ -112,15 +129,24 @@ def _put(node: nodes.Expr, filter_name: str, offset: int) -> nodes.Expr:
     if isinstance(node, nodes.CondExpr):
         absent = _ABSENT.get(filter_name, "")
         expr2 = nodes.Const(absent, lineno=node.lineno) if node.expr2 is None else node.expr2
-        node.expr1 = _put(node.expr1, filter_name, offset)
-        node.expr2 = expr2 if node.expr2 is None and not is_shell else _put(expr2, filter_name, offset)
-        return node
+        if node.expr2 is not None or is_shell:
+            expr2 = _put(expr2, filter_name, offset)
+        return nodes.CondExpr(node.test, _put(node.expr1, filter_name, offset), expr2, lineno=node.lineno)
     if isinstance(node, nodes.Filter):
         if node.name == "raw" or (node.name, filter_name) == ("tojson", "flownb json"):
             return _through("flownb raw", node)
         if is_shell and node.name == "quote" and node.node is not None:
             return _slot(node.node, offset, quote=True)
     return _slot(node, offset) if is_shell else _through(filter_name, node)
+
+
+def _pieces(output: nodes.Node, put: str | None) -> list[nodes.Expr]:
+    """Return what an output puts out, each value through a filter; None: a lone expression."""
+    assert isinstance(output, nodes.Output)
+    return [
+        child if put is None or isinstance(child, nodes.TemplateData) else _put(child, put, child.lineno)
+        for child in output.nodes
+    ]
 
 
 def _rewrite(node: nodes.Node, put: str | None) -> None:
@@ -139,10 +165,7 @@ def _rewrite(node: nodes.Node, put: str | None) -> None:
         _rewrite(child, inner)
     match node:
         case nodes.Output() if put is not None:
-            node.nodes = [
-                child if isinstance(child, nodes.TemplateData) else _put(child, put, child.lineno)
-                for child in node.nodes
-            ]
+            node.nodes = _pieces(node, put)
         case nodes.For(iter=nodes.Expr() as items):
             node.iter = _through("flownb each", items)
         case nodes.List() | nodes.Tuple() if getattr(node, "ctx", "load") == "load":

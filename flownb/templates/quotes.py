@@ -5,19 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Self
-
-
-class Target(StrEnum):
-    """Where the values of a template go."""
-
-    TEXT = "text"
-    """Plain text: values stand as they are."""
-    SHELL = "shell"
-    """A bash script: values are variables that it gets."""
-    JSON = "json"
-    """JSON or YAML: values become JSON."""
 
 
 @dataclass

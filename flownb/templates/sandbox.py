@@ -18,31 +18,17 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from jinja2.utils import missing
 
 from flownb.templates.filters import filters, to_json, to_text
-from flownb.templates.limits import BUDGET, MAX_WIDTH, LimitError, check_call, counted_range, operate
+from flownb.templates.limits import BUDGET, MAX_WIDTH, check_call, counted_range, operate
 from flownb.templates.shell.value import to_slot
+from flownb.templates.terms import LimitError, MissingError
 
 CALLABLES: Final = ("range", "dict", "cycler", "joiner", "namespace", "now", "uuid")
 """What a template may call without anybody defining it."""
 _NO_COMMENT: Final = "\uffff{\uffff#"
 """What begins a comment where there are none: no text holds these characters, which Unicode leaves to programs."""
+NO_ELSE: Final = "the `if` is false and has no `else`"
+"""What is wrong where something is done with what an `if` without `else` comes to."""
 _MUTATING: Final = frozenset({"intersection_update", "move_to_end", "subtract"})
-
-
-class MissingError(Exception):
-    """A name, key or attribute that an expression uses is not there."""
-
-    def __init__(self, name: object, owner: object, message: str) -> None:
-        """Say what is missing.
-
-        Args:
-            name: The name, key, index or attribute.
-            owner: What does not have it; `jinja2.utils.missing` for a name.
-            message: Jinja's own words, where they say more; else empty.
-        """
-        super().__init__(name, owner, message)
-        self.name = name
-        self.owner = owner
-        self.message = message
 
 
 class Missing(StrictUndefined):
@@ -105,6 +91,16 @@ class _Generator(CodeGenerator):
 
     def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: CodeGenerator._FinalizeInfo) -> None:
         """Leave out the other end of Jinja's `str(`."""
+
+    def visit_CondExpr(self, node: nodes.CondExpr, frame: Frame) -> None:  # noqa: N802 as Jinja's visitor names it
+        """Write `a if b else c`; Jinja's words for a missing `else` would name a wrong line."""
+        for text, part in (("(", node.expr1), (" if ", node.test), (" else ", node.expr2)):
+            self.write(text)
+            if part is None:
+                self.write(f"cond_expr_undefined({NO_ELSE!r})")
+            else:
+                self.visit(part, frame)
+        self.write(")")
 
     def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802 as Jinja's visitor names it
         """Write `a ~ b` so that its size is watched."""

@@ -12,7 +12,8 @@ import jmespath.functions
 import jmespath.visitor
 import regex
 
-from flownb.templates.limits import BUDGET, MAX_ITEMS, LimitError
+from flownb.templates.limits import BUDGET, MAX_ITEMS
+from flownb.templates.terms import LimitError
 
 _LONGEST_PATTERN: Final = 10_000
 

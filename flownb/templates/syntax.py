@@ -6,7 +6,6 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final, NoReturn
 
@@ -14,6 +13,7 @@ from jinja2 import TemplateSyntaxError, nodes
 from jinja2.parser import Parser
 
 from flownb.templates.sandbox import CALLABLES, sandbox
+from flownb.templates.terms import ExpressionSyntaxError, Key, Name
 
 _REFUSED: Final = frozenset({"autoescape", "block", "extends", "from", "import", "include", "print"})
 _TAGS: Final = (
@@ -22,45 +22,6 @@ _TAGS: Final = (
 )
 _SCOPES: Final = frozenset({"inputs", "secrets", "env", "run", "nodes", "error", "loop"})
 """Names that are always there, so that a guard is about their attribute."""
-
-
-class ExpressionSyntaxError(ValueError):
-    """An expression or a template that cannot be read."""
-
-    def __init__(self, message: str, line: int = 1, column: int = 1, hint: str = "") -> None:
-        """Say what is wrong and where.
-
-        Args:
-            message: What is wrong, in one line.
-            line: The line, counted from 1, in the text that was given.
-            column: The column, counted from 1.
-            hint: What to write instead; empty where there is nothing to say.
-        """
-        super().__init__(message, line, column, hint)
-        self.message = message
-        self.line = line
-        self.column = column
-        self.hint = hint
-
-    def __str__(self) -> str:
-        """Return the message alone."""
-        return self.message
-
-
-@dataclass(frozen=True, slots=True)
-class Name:
-    """One place where a text reads a name that it does not set itself."""
-
-    name: str
-    """The name, as `inputs`."""
-    attribute: str | None
-    """What is taken from it where the text says so, as `topic` in `inputs.topic` and `inputs["topic"]`."""
-    line: int
-    """The name's line in the text, counted from 1."""
-    column: int
-    """The name's column, counted from 1."""
-    guarded: bool
-    """Whether the text itself allows for it being missing (`x is defined`, `x | default(1)`)."""
 
 
 class _Parser(Parser):
@@ -213,10 +174,6 @@ def check(tree: nodes.Template, source: str) -> None:
             offset = max(node.lineno, source.find(node.name, node.lineno))
             hint = f"did you mean `{close}`?" if close else ""
             raise fault(source, offset, f"there is no {kind} {node.name!r}", hint)
-
-
-Key = tuple[str, str | None]
-"""A name, and what is taken from it where the text says so."""
 
 
 def key_of(node: nodes.Node) -> Key | None:

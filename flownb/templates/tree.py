@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from jinja2 import nodes
 from jinja2.runtime import Undefined
 from jinja2.utils import missing
 
-from flownb.templates.sandbox import SandboxContext
+from flownb.templates.sandbox import NO_ELSE, SandboxContext, present
 
 Value = Any
 """Any: an expression works with whatever values it is given."""
@@ -43,23 +43,16 @@ _COMPARISONS: Final[Mapping[str, Callable[[Value, Value], Value]]] = {
 }
 
 
-def is_flat(tree: nodes.Template) -> bool:
-    """Return whether a template only puts values in: it has no tags."""
-    return all(isinstance(node, nodes.Output) for node in tree.body)
-
-
-def chunks_of(tree: nodes.Template, context: SandboxContext) -> Iterator[Value]:
-    """Yield what a flat template puts out, piece by piece: what Jinja's compiled code for it would (a test compares them).
+def chunks_of(pieces: Sequence[nodes.Expr], context: SandboxContext) -> Iterator[Value]:
+    """Yield what pieces of a template come to, one by one: what Jinja's compiled code would (a test compares them).
 
     Args:
-        tree: The template, as Jinja's parser read it and `programs.rewrite` changed it.
+        pieces: Text and expressions, as Jinja's parser read them; walking changes none.
         context: The names of this evaluation.
     """
     walker = _Walker(context)
-    for output in tree.body:
-        assert isinstance(output, nodes.Output), "it is flat"
-        for node in output.nodes:
-            yield walker.value(node)
+    for piece in pieces:
+        yield walker.value(piece)
 
 
 class _Walker:
@@ -112,7 +105,7 @@ class _Walker:
         if self.value(node.test):
             return self.value(node.expr1)
         if node.expr2 is None:
-            return Undefined("the `if` is false and has no `else`")
+            return Undefined(NO_ELSE)
         return self.value(node.expr2)
 
     def comparison(self, node: nodes.Compare) -> Value:
@@ -129,13 +122,13 @@ class _Walker:
         return self.environment.join_parts([self.value(part) for part in node.nodes])
 
     def made_list(self, node: nodes.List) -> Value:
-        return [self.value(item) for item in node.items]
+        return [present(self.value(item)) for item in node.items]
 
     def made_tuple(self, node: nodes.Tuple) -> Value:
-        return tuple(self.value(item) for item in node.items)
+        return tuple(present(self.value(item)) for item in node.items)
 
     def made_dict(self, node: nodes.Dict) -> Value:
-        return {self.value(pair.key): self.value(pair.value) for pair in node.items}
+        return {self.value(pair.key): present(self.value(pair.value)) for pair in node.items}
 
     def filter(self, node: nodes.Filter) -> Value:
         assert node.node is not None, "only a block of `{% filter %}` has none"

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from jinja2 import nodes
 
-from flownb.templates.syntax import Key, key_of, targets_of
-
-REDACTED: Final = "•••"
-"""What stands where a secret was."""
+from flownb.templates.syntax import key_of, targets_of
+from flownb.templates.terms import REDACTED, Key
 
 
 def veil(tree: nodes.Template, hidden: frozenset[Key]) -> None:

@@ -17,7 +17,6 @@ from typing import Final, Protocol
 
 from pydantic import JsonValue
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.markdown import Markdown
 from rich.segment import Segment
 from rich.text import Text
 
@@ -151,8 +150,7 @@ class TerminalAsker:
     def _show(self, question: Question, shown: Mapping[str, object]) -> None:
         self._console.print()
         self._console.rule(Text(one_line(question.heading), style="bold"), align="left")
-        # Without links: a terminal would open what data may have put there.
-        self._console.print(_Visible(Markdown(visible(question.text), hyperlinks=False)))
+        self._console.print(_Visible(visible(question.text)))
         for name, value in shown.items():
             self._console.print(Text(f"{one_line(name)}:", style="bold"))
             self._console.print(Text(_excerpt(value)))
@@ -217,11 +215,15 @@ class TerminalAsker:
 class _Visible:
     """Shows Markdown whose entities, as `&#x202e;`, are written out where a terminal would obey what they mean."""
 
-    def __init__(self, markdown: Markdown) -> None:
+    def __init__(self, markdown: str) -> None:
         self._markdown = markdown
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for segment in console.render(self._markdown, options):
+        # Its markdown-it and pygments take 20 ms of each start of the command line, and few runs ask anything.
+        from rich.markdown import Markdown  # noqa: PLC0415 see above
+
+        # Without links: a terminal would open what data may have put there.
+        for segment in console.render(Markdown(self._markdown, hyperlinks=False), options):
             yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
+from flownb.text.markdown import block_tokens
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 LOG_HEADING: Final = "Execution Log"
 """What the log's heading says."""
@@ -27,7 +29,7 @@ def find_log(text: str) -> tuple[int, int] | None:
         return None
     lines = [found.group() for found in _LINE.finditer(text)]
     tokens = [
-        token for token in _parser().parse(_without_front_matter(lines)) if token.level == 0 or token.type == "inline"
+        token for token in block_tokens(_without_front_matter(lines)) if token.level == 0 or token.type == "inline"
     ]
     for index, token in enumerate(tokens[:-2]):
         if token.type == "hr" and tokens[index + 1].type == "heading_open" and tokens[index + 2].content == LOG_HEADING:
@@ -38,11 +40,6 @@ def find_log(text: str) -> tuple[int, int] | None:
             start = sum(map(len, lines[:first])) or len(text) - len(text.removeprefix("\ufeff"))
             return start, start + len("".join(lines[first:last]).rstrip("\r\n"))
     return None
-
-
-def _parser() -> MarkdownIt:
-    """Return a parser that finds blocks only: the text inside headings is compared as it was written."""
-    return MarkdownIt("commonmark").enable("table").disable("inline")
 
 
 def _without_front_matter(lines: list[str]) -> str:

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from flownb.errors import Severity
 from flownb.parse.python_names import PythonSyntaxError, _trees, python_names
-from flownb.parse.sections import _BLOCKS, read_sections
+from flownb.parse.sections import read_sections
 from flownb.parse.workflow import diagnose
 from flownb.render.problems import problems_json, render_problems
 from flownb.text.lines import split_lines
+from flownb.text.markdown import block_tokens
 
 LINES = st.sampled_from(
     [
@@ -55,7 +56,7 @@ def test_any_text_gives_a_workflow_or_diagnostics_with_places_in_it(text: str) -
 @given(DOCUMENTS)
 def test_reading_part_by_part_gives_what_reading_at_once_gives(text: str) -> None:
     lines = split_lines(text)
-    tokens = _BLOCKS.parse("\n".join(lines))
+    tokens = block_tokens("\n".join(lines))
     wanted = [
         token.map[0] for token in tokens if token.level == 0 and token.map and token.type in {"heading_open", "fence"}
     ]

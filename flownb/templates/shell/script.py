@@ -1,8 +1,7 @@
-"""A bash script as it is run: its text, which holds no value, and the variables that it gets before its first line."""
+"""Makes a bash script of a text and its values: what stands for each of them, and where none can stand."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,39 +10,14 @@ from flownb.templates.shell.places import Places
 from flownb.templates.shell.refusal import Refusal
 from flownb.templates.shell.spot import Place
 from flownb.templates.shell.value import Slot
+from flownb.templates.shell.variables import PREFIX, Script, Variable
 
-PREFIX: Final = "__flownb_"
-"""How the names of the variables begin."""
 _LIST: Final = Refusal(
     "where one word stands, and it is a list", "join it, as {{ items | join(' ') }}, or use {% for %}"
 )
 _LIST_QUOTED: Final = Refusal(
     "inside quotes, and it is a list", "write {} without quotes: one word for each item; or join it"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """A variable that holds a value."""
-
-    name: str
-    """Its name in the script."""
-    items: tuple[str, ...]
-    """Its value; of a list its items."""
-    is_list: bool
-    """Whether it is a list."""
-    offset: int
-    """Where its `{{ … }}` stands in the template, counted from 0."""
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A script and its variables."""
-
-    text: str
-    """What bash reads."""
-    variables: tuple[Variable, ...] = ()
-    """What it gets before the first line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +95,3 @@ def _places(parts: Sequence[str | Slot]) -> list[Place | Refusal]:
         return []
     places = Places(b"".join(pieces))
     return [places.judge(start, end) for start, end in spans]
-
-
-def without_variables(text: str, shown: Callable[[int], str]) -> str:
-    """Return a message of bash with what the person wrote in place of the variables.
-
-    Args:
-        text: The message.
-        shown: Takes a variable's number, counted from 1; returns its `{{ … }}`.
-    """
-    if PREFIX not in text:
-        return text
-    pattern = rf'"\$\{{{PREFIX}(\d+)(?:\[@\])?\??\}}"|\$?\{{?{PREFIX}(\d+)(?:\[@\])?\??\}}?'
-    return re.sub(pattern, lambda match: shown(int(match[1] or match[2])), text)
