@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Final
 from flownb.errors import Failure
 from flownb.model import events as e
 from flownb.model.events import Event, PlannedNode, RunStatus
+from flownb.model.key import holder_of, is_whole, part_of, whole_of
 from flownb.model.state import NodeState, NodeStatus, RunState
 from flownb.render.inert import cut, inert, one_line
 
@@ -41,7 +41,6 @@ _OVER: Final = frozenset({NodeStatus.COMPLETED, NodeStatus.SKIPPED, NodeStatus.F
 _BAR_CELLS: Final = 20
 _REASON_CHARACTERS: Final = 80
 _MINUTE_S: Final = 60
-_PART: Final = re.compile(r"([^\[{]+)[\[{]\d+[\]}]")
 
 
 @dataclass(slots=True)
@@ -92,13 +91,13 @@ class Board:
     def take(self, event: Event) -> None:
         """Take an event in."""
         match event:
-            case e.NodeStarted(key=key) if _is_whole(key):
+            case e.NodeStarted(key=key) if is_whole(key):
                 line = self._line(key)
                 line.status, line.attempt, line.note = NodeStatus.RUNNING, event.attempt, ""
                 line.started_at = line.started_at or event.at
                 line.finished_at = None
             case e.AttemptFailed(key=key, failure=failure, wait_s=wait_s):
-                self._line(_holder(key)).note = f"again in {wait_s:.1f} s: {_reason(failure)}"
+                self._line(whole_of(key)).note = f"again in {wait_s:.1f} s: {_reason(failure)}"
             case e.NodeCompleted(key=key):
                 note = f"by its fallback {event.fallback}" if event.fallback else ""
                 self._end(key, NodeStatus.COMPLETED, event.at, note)
@@ -109,10 +108,10 @@ class Board:
             case e.NodeCancelled(key=key):
                 self._end(key, NodeStatus.CANCELLED, event.at, "")
             case e.Asked(question=question):
-                line = self._line(_holder(question.key))
+                line = self._line(whole_of(question.key))
                 line.status, line.note = NodeStatus.WAITING, "waits for an answer"
             case e.Decided(key=key, decision=decision):
-                line = self._line(_holder(key))
+                line = self._line(whole_of(key))
                 line.status, line.note = NodeStatus.RUNNING, decision.action
             case _:
                 self._end_run(event)
@@ -123,7 +122,7 @@ class Board:
         Args:
             waiting: Keys of nodes that wait for an answer, or hold only such.
         """
-        known, self._waiting = self._waiting, {_holder(key) for key in waiting}
+        known, self._waiting = self._waiting, {whole_of(key) for key in waiting}
         for key in (known | self._waiting) - waiting:
             line = self.lines.get(key)
             if line is not None and line.status is NodeStatus.WAITING:
@@ -170,9 +169,9 @@ class Board:
         return line.status is NodeStatus.RUNNING and line.key not in self._containers
 
     def _recall(self, key: str, node: NodeState) -> None:
-        if not _is_whole(key):
-            if _PART.fullmatch(key) and node.status in _OVER:
-                self._line(_holder(key)).parts += 1
+        if not is_whole(key):
+            if (part := part_of(key)) and is_whole(part.owner) and node.status in _OVER:
+                self._line(whole_of(key)).parts += 1
             return
         line = self._line(key)
         line.status, line.attempt = node.status, node.attempts
@@ -192,12 +191,12 @@ class Board:
         return self.lines.setdefault(key, Line(key))
 
     def _end(self, key: str, status: NodeStatus, at: datetime, note: str) -> None:
-        if _is_whole(key):
+        if is_whole(key):
             line = self._line(key)
             line.status, line.finished_at, line.note = status, at, note
             line.started_at = line.started_at or at
-        elif _PART.fullmatch(key):
-            line = self._line(_holder(key))
+        elif (part := part_of(key)) and is_whole(part.owner):
+            line = self._line(whole_of(key))
             line.parts += 1
             line.failed += status is NodeStatus.FAILED
             line.note = ""
@@ -214,17 +213,7 @@ def elapsed(duration_s: float) -> str:
 
 def _is_drawn(node: PlannedNode) -> bool:
     """Return whether a node has a line before it begins."""
-    return not node.reserved and not node.inside and "/" not in node.id
-
-
-def _is_whole(key: str) -> bool:
-    """Return whether a key is neither an item or a round nor inside one."""
-    return "[" not in key and "{" not in key
-
-
-def _holder(key: str) -> str:
-    """Return the node on whose line a key counts."""
-    return re.split(r"[\[{]", key, maxsplit=1)[0]
+    return not node.reserved and not node.inside and not holder_of(node.id)
 
 
 def _reason(failure: Failure) -> str:
