@@ -20,7 +20,7 @@ from flownb.runs.run import Run, run_error
 from flownb.runs.session import default_decision
 from flownb.store.paths import RunPaths
 from flownb.terminal.output import leave_closed_terminal, print_result, say, short_path, tell
-from flownb.terminal.progress import Progress, error_console
+from flownb.terminal.progress import ProgressDisplay, error_console
 from flownb.terminal.prompt import TerminalAsker, can_answer
 from flownb.text.logsection import find_log
 
@@ -39,11 +39,11 @@ _SIGNALLED: Final = 128
 def serve_here(paths: RunPaths, serve: Callable[[Hooks], Run], *, suspend: bool) -> Run:
     """Run on this thread, with questions and progress on standard error."""
     console = error_console()
-    progress = Progress(console)
+    progress = ProgressDisplay(console)
     say(f"run {paths.run_id} of {paths.workflow}, kept in {short_path(paths.root)}")
     hooks = Hooks(
         decide=_decider(console, progress, suspend=suspend),
-        watch=lambda event, _state: _drawn(partial(progress.listen, event)),
+        watch=lambda event, state: _drawn(partial(progress.watch, event, state)),
         printed=lambda key, printed: _drawn(partial(progress.printed, key, printed)),
     )
     try:
@@ -61,7 +61,7 @@ def _drawn(draw: Callable[[], None]) -> None:
         leave_closed_terminal()
 
 
-def _decider(console: Console, progress: Progress, *, suspend: bool) -> Callable[[Request], Decision | None]:
+def _decider(console: Console, progress: ProgressDisplay, *, suspend: bool) -> Callable[[Request], Decision | None]:
     if suspend:
         return lambda _request: None
     if can_answer():

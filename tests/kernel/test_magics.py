@@ -285,7 +285,7 @@ def test_what_cannot_be_drawn_is_said_and_the_run_goes_on(k: Kernel) -> None:
     "what",
     [
         "notebook.card.Card.__init__",
-        "notebook.board.Board.draw",
+        "notebook.view.draw_board",
         "notebook.cards.Cards._settle",
         "notebook.shown.Shown.folded",
     ],
