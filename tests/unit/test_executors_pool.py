@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from flownb.executors.base import Call, Returns
+from flownb.executors.pool import Pool, Task
+
+
+class Once:
+    """Carries out one call, and no other."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.ended = threading.Event()
+
+    def perform(self, call: Task) -> bool:
+        call.perform(NeverStops())
+        return False
+
+    def end(self) -> None:
+        self.ended.set()
+
+
+class NeverStops:
+    def body(self, key: object = None) -> threading.Lock:
+        return threading.Lock()
+
+    def stop(self, error: BaseException, key: object = None) -> None:
+        raise AssertionError
+
+
+def test_a_worker_that_may_carry_out_no_other_call_has_ended_before_its_call_has() -> None:
+    pool = Pool(Once, "once", 60)
+
+    async def one(call_no: int) -> tuple[str, bool]:
+        thread = pool.take()
+        call = Call(lambda: call_no, lambda _printed: None, Returns(asyncio.get_running_loop()))
+        thread.calls.put(call)
+        assert await call.result() == call_no
+        return thread.name, thread.worker.ended.is_set()
+
+    async def scenario() -> list[tuple[str, bool]]:
+        return [await one(number) for number in range(2)]
+
+    (first, first_ended), (second, second_ended) = asyncio.run(scenario())
+    assert first != second
+    assert first_ended
+    assert second_ended
+    assert pool.close() == []
+
+
+def test_after_closing_nothing_is_kept() -> None:
+    pool = Pool(Once, "once", 60)
+    thread = pool.take()
+    assert pool.close() == [thread]
+    assert not pool.rest(thread)
+    thread.calls.put(None)
+    thread.join()
+    assert thread.worker.ended.is_set()
