@@ -15,10 +15,9 @@ from flownb.model.decision import Action, Decision, Request
 from flownb.model.events import RunStatus
 from flownb.render.log import write_log
 from flownb.runs.hooks import Hooks
-from flownb.runs.prepare import STATE_FOLDER
 from flownb.runs.run import Run, run_error
 from flownb.runs.session import default_decision
-from flownb.store.paths import RunPaths
+from flownb.store.paths import RunPaths, state_folder_in
 from flownb.terminal.output import leave_closed_terminal, print_result, say, short_path, tell
 from flownb.terminal.progress import ProgressDisplay, error_console
 from flownb.terminal.prompt import TerminalAsker, can_answer
@@ -125,7 +124,5 @@ def shows_log_of(document: Path, made: Run) -> bool:
 def state_option(paths: RunPaths) -> str:
     """Return the option that a later command needs to find a run; empty where its default does."""
     return (
-        ""
-        if paths.root.resolve() == Path(STATE_FOLDER).resolve()
-        else f" --state {shlex.quote(short_path(paths.root))}"
+        "" if paths.root.resolve() == state_folder_in().resolve() else f" --state {shlex.quote(short_path(paths.root))}"
     )

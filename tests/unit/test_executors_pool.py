@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import AbstractContextManager, nullcontext
 
 from flownb.executors.base import Call, Returns
 from flownb.executors.pool import Pool, Task
@@ -23,8 +24,8 @@ class Once:
 
 
 class NeverStops:
-    def body(self, key: object = None) -> threading.Lock:
-        return threading.Lock()
+    def body(self, key: object = None) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def stop(self, error: BaseException, key: object = None) -> None:
         raise AssertionError
