@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from typing import Final, TypeVar
 
-from flownb.executors.base import GRACE, Call, Interrupts, Returns, returns_here
+from flownb.executors.base import GRACE, Interrupts, Job, Returns, returns_here
 from flownb.executors.coroutine import LoopThread
 from flownb.executors.interrupt import ThreadInterrupt
 from flownb.executors.pool import Pool, Task
@@ -68,16 +68,16 @@ class MainExecutor:
         self._loop_thread = LoopThread(copy_context(), grace)
 
     async def run(self, function: Callable[[], T], printed: Callable[[Printed], None]) -> T:
-        """Return what the function returns on the thread; cancelling drops or stops it, as `Call.result` says."""
+        """Return what the function returns on the thread; cancelling drops or stops it, as `Job.result` says."""
         self._returns = returns_here(self._returns)
-        call = Call(function, printed, self._returns)
+        job = Job(function, printed, self._returns)
 
         def make() -> None:
-            call.perform(self.interrupts)
-            call.hand_back()
+            job.perform(self.interrupts)
+            job.hand_back()
 
         self.post(make)
-        return await call.result(self._grace)
+        return await job.result(self._grace)
 
     async def run_async(
         self, function: Callable[[], Coroutine[object, object, T]], printed: Callable[[Printed], None]
@@ -107,14 +107,14 @@ class ThreadExecutor:
         self._loop_thread = LoopThread(self._context, grace)
 
     async def run(self, function: Callable[[], T], printed: Callable[[Printed], None]) -> T:
-        """Return what the function returns on a thread; cancelling stops it, as `Call.result` says.
+        """Return what the function returns on a thread; cancelling stops it, as `Job.result` says.
 
         A thread in C code, as in `time.sleep`, stops when that ends; after the grace it is left to itself.
         """
         self._returns = returns_here(self._returns)
-        call = Call(function, printed, self._returns)
-        self._pool.take().calls.put(call)
-        return await call.result(self._grace)
+        job = Job(function, printed, self._returns)
+        self._pool.take().jobs.put(job)
+        return await job.result(self._grace)
 
     async def run_async(
         self, function: Callable[[], Coroutine[object, object, T]], printed: Callable[[Printed], None]
@@ -125,19 +125,19 @@ class ThreadExecutor:
     def close(self) -> None:
         """End the threads that are idle; the others end with their bodies."""
         for thread in self._pool.close():
-            thread.calls.put(None)
+            thread.jobs.put(None)
         self._loop_thread.close()
 
 
 class _InContext:
-    """Carries out calls on its thread, each in a copy of one context."""
+    """Carries out jobs on its thread, each in a copy of one context."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._interrupt = ThreadInterrupt()
 
-    def perform(self, call: Task) -> bool:
-        self._context.copy().run(call.perform, self._interrupt)
+    def perform(self, job: Task) -> bool:
+        self._context.copy().run(job.perform, self._interrupt)
         return True
 
     def end(self) -> None:

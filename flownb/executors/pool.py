@@ -1,4 +1,4 @@
-"""Threads that carry out calls one after the other, kept a while for the next ones."""
+"""Threads that carry out jobs one after the other, kept a while for the next ones."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
-from flownb.executors.base import Call
+from flownb.executors.base import Job
 
-Task = Call[Any]
-"""Any: the calls of one thread have values of different types, and it looks at none."""
+Task = Job[Any]
+"""Any: the jobs of one thread have values of different types, and it looks at none."""
 
 
 class Worker(Protocol):
-    """What carries out calls on a thread of a pool."""
+    """What carries out jobs on a thread of a pool."""
 
-    def perform(self, call: Task) -> bool:
-        """Carry out a call on this thread; raises nothing. Return whether another one may come."""
+    def perform(self, job: Task) -> bool:
+        """Carry out a job on this thread; raises nothing. Return whether another one may come."""
         ...
 
     def end(self) -> None:
-        """Let go of what it holds, on this thread: no other call will come."""
+        """Let go of what it holds, on this thread: no other job will come."""
         ...
 
 
@@ -49,7 +49,7 @@ class Pool(Generic[W]):
         self._closed = False
 
     def take(self) -> PoolThread[W]:
-        """Return a thread that has nothing to do; whoever takes it puts a call into its `calls`."""
+        """Return a thread that has nothing to do; whoever takes it puts a job into its `jobs`."""
         with self._lock:
             if self._idle:
                 return self._idle.pop()  # The last one in: the others grow old and end.
@@ -76,7 +76,7 @@ class Pool(Generic[W]):
             return True
 
     def close(self) -> list[PoolThread[W]]:
-        """Keep no thread from now on; return all there are, of which those that are idle wait for `calls.put(None)`."""
+        """Keep no thread from now on; return all there are, of which those that are idle wait for `jobs.put(None)`."""
         with self._lock:
             self._closed = True
             self._idle.clear()
@@ -93,29 +93,29 @@ class PoolThread(threading.Thread, Generic[W]):
         super().__init__(name=f"{pool.name}-{next(self._numbers)}", daemon=True)
         self._pool = pool
         self.worker = make(self.name)
-        """What carries out the calls."""
-        self.calls: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        """What carries out the jobs."""
+        self.jobs: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         """What is to be carried out; None: nothing more."""
 
     def run(self) -> None:
-        """Carry out calls until nobody needs this thread."""
-        while (call := self._next()) is not None:
-            stays = self.worker.perform(call) and self._pool.rest(self)
-            try:  # The pool has it back before the loop hears of the end: its next call finds this thread.
+        """Carry out jobs until nobody needs this thread."""
+        while (job := self._next()) is not None:
+            stays = self.worker.perform(job) and self._pool.rest(self)
+            try:  # The pool has it back before the loop hears of the end: its next job finds this thread.
                 if not stays:
                     self._pool.remove(self)
                     self.worker.end()
             finally:
-                call.hand_back()
-            del call  # It holds the body's values.
+                job.hand_back()
+            del job  # It holds the body's values.
             if not stays:
                 return
         self.worker.end()
 
     def _next(self) -> Task | None:
         try:
-            return self.calls.get(timeout=self._pool.idle_s)
+            return self.jobs.get(timeout=self._pool.idle_s)
         except queue.Empty:
             if self._pool.remove(self, if_idle=True):
                 return None
-            return self.calls.get()  # It was given a call in this very moment.
+            return self.jobs.get()  # It was given a job in this very moment.

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from flownb.errors import NodeError
-from flownb.executors.base import GRACE, Call, Returns, Stopped, returns_here
+from flownb.executors.base import GRACE, Job, Returns, Stopped, returns_here
 from flownb.executors.pool import Pool, Task
 from flownb.runtimes.base import Printed
 
@@ -71,16 +71,16 @@ class ProcessExecutor:
         self._returns = returns_here(self._returns)
         thread = self._pool.take()
         carry_out = partial(thread.worker.carry_out, function, printed, is_async=is_async)
-        call = Call(carry_out, printed, self._returns)
-        thread.calls.put(call)
-        return await call.result(self._grace)
+        job = Job(carry_out, printed, self._returns)
+        thread.jobs.put(job)
+        return await job.result(self._grace)
 
     def close(self) -> None:
         """Kill all processes, also those whose bodies still run, and wait at most a second for their end."""
         threads = self._pool.close()
         for thread in threads:
             thread.worker.kill()
-            thread.calls.put(None)
+            thread.jobs.put(None)
         deadline = time.monotonic() + _CLOSE
         for thread in threads:  # Killing takes milliseconds, and the run's lock is given back after this.
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -97,8 +97,8 @@ class _Process:
         self._process: BaseProcess | None = None
         self._connection: Connection | None = None
 
-    def perform(self, call: Task) -> bool:
-        call.perform(self)
+    def perform(self, job: Task) -> bool:
+        job.perform(self)
         return not self._killed
 
     @contextmanager
@@ -125,8 +125,8 @@ class _Process:
         self, function: Callable[[], object], printed: Callable[[Printed], None], *, is_async: bool
     ) -> object:
         """Have a body carried out there; blocks this thread."""
-        parcel, worker = _modules()
-        data = parcel.pack_body(function, is_async=is_async)
+        payload, worker = _modules()
+        data = payload.pack_body(function, is_async=is_async)
         self._start()
         message = self._exchange(data)
         while message[:1] != worker.OUTCOME:
@@ -137,7 +137,7 @@ class _Process:
                 self.kill()  # It is not done with the body, and must not be given another.
                 raise
             message = self._exchange(None)
-        return parcel.open_outcome(message[1:])
+        return payload.open_outcome(message[1:])
 
     def _start(self) -> None:
         """See to it that the process is there: it is started for the first body, and when it died between two."""
@@ -201,10 +201,10 @@ def _modules() -> tuple[Any, Any]:  # Any: modules.
     try:
         import loky  # noqa: F401, PLC0415 An optional extra.
 
-        from flownb.executors import parcel, worker  # noqa: PLC0415 They need it.
+        from flownb.executors import payload, worker  # noqa: PLC0415 They need it.
     except ImportError as error:
         raise missing_extra("process", error) from error
-    return parcel, worker
+    return payload, worker
 
 
 def missing_extra(name: str, error: ImportError) -> NodeError:

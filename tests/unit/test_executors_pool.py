@@ -4,19 +4,19 @@ import asyncio
 import threading
 from contextlib import AbstractContextManager, nullcontext
 
-from flownb.executors.base import Call, Returns
+from flownb.executors.base import Job, Returns
 from flownb.executors.pool import Pool, Task
 
 
 class Once:
-    """Carries out one call, and no other."""
+    """Carries out one job, and no other."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.ended = threading.Event()
 
-    def perform(self, call: Task) -> bool:
-        call.perform(NeverStops())
+    def perform(self, job: Task) -> bool:
+        job.perform(NeverStops())
         return False
 
     def end(self) -> None:
@@ -31,14 +31,14 @@ class NeverStops:
         raise AssertionError
 
 
-def test_a_worker_that_may_carry_out_no_other_call_has_ended_before_its_call_has() -> None:
+def test_a_worker_that_may_carry_out_no_other_job_has_ended_before_its_job_has() -> None:
     pool = Pool(Once, "once", 60)
 
-    async def one(call_no: int) -> tuple[str, bool]:
+    async def one(number: int) -> tuple[str, bool]:
         thread = pool.take()
-        call = Call(lambda: call_no, lambda _printed: None, Returns(asyncio.get_running_loop()))
-        thread.calls.put(call)
-        assert await call.result() == call_no
+        job = Job(lambda: number, lambda _printed: None, Returns(asyncio.get_running_loop()))
+        thread.jobs.put(job)
+        assert await job.result() == number
         return thread.name, thread.worker.ended.is_set()
 
     async def scenario() -> list[tuple[str, bool]]:
@@ -56,6 +56,6 @@ def test_after_closing_nothing_is_kept() -> None:
     thread = pool.take()
     assert pool.close() == [thread]
     assert not pool.rest(thread)
-    thread.calls.put(None)
+    thread.jobs.put(None)
     thread.join()
     assert thread.worker.ended.is_set()
