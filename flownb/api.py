@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 import warnings
@@ -28,7 +27,6 @@ from flownb.plan.resume import ResumePlan
 from flownb.render.inert import visible
 from flownb.runs.hooks import Hooks
 from flownb.runs.prepare import (
-    STATE_FOLDER,
     Around,
     check_begun,
     load,
@@ -43,7 +41,7 @@ from flownb.runs.session import Prepared, Session, Stop, report
 from flownb.runtimes.base import Printed
 from flownb.store import decisions
 from flownb.store.journal import has_begun, load_state
-from flownb.store.paths import RunPaths, check_run_id, find_run, list_runs
+from flownb.store.paths import RunPaths, check_run_id, find_run, list_runs, state_folder_in
 from flownb.store.snapshot import RunSummary, stored_state, summary
 
 Decide = Callable[[Request], Decision | None]
@@ -376,4 +374,4 @@ def _path(path: str | Path | None) -> Path | None:
 
 
 def _root(state_dir: str | Path | None) -> Path:
-    return Path(state_dir) if state_dir is not None else Path(os.curdir) / STATE_FOLDER
+    return Path(state_dir) if state_dir is not None else state_folder_in()

@@ -15,12 +15,11 @@ from flownb.model.decision import Action, Decision, Request
 from flownb.model.events import RunStatus
 from flownb.render.log import write_log
 from flownb.runs.hooks import Hooks
-from flownb.runs.prepare import STATE_FOLDER
 from flownb.runs.run import Run, run_error
 from flownb.runs.session import default_decision
-from flownb.store.paths import RunPaths
+from flownb.store.paths import RunPaths, state_folder_in
 from flownb.terminal.output import leave_closed_terminal, print_result, say, short_path, tell
-from flownb.terminal.progress import Progress, error_console
+from flownb.terminal.progress import ProgressDisplay, error_console
 from flownb.terminal.prompt import TerminalAsker, can_answer
 from flownb.text.logsection import find_log
 
@@ -39,11 +38,11 @@ _SIGNALLED: Final = 128
 def serve_here(paths: RunPaths, serve: Callable[[Hooks], Run], *, suspend: bool) -> Run:
     """Run on this thread, with questions and progress on standard error."""
     console = error_console()
-    progress = Progress(console)
+    progress = ProgressDisplay(console)
     say(f"run {paths.run_id} of {paths.workflow}, kept in {short_path(paths.root)}")
     hooks = Hooks(
         decide=_decider(console, progress, suspend=suspend),
-        watch=lambda event, _state: _drawn(partial(progress.listen, event)),
+        watch=lambda event, state: _drawn(partial(progress.watch, event, state)),
         printed=lambda key, printed: _drawn(partial(progress.printed, key, printed)),
     )
     try:
@@ -61,7 +60,7 @@ def _drawn(draw: Callable[[], None]) -> None:
         leave_closed_terminal()
 
 
-def _decider(console: Console, progress: Progress, *, suspend: bool) -> Callable[[Request], Decision | None]:
+def _decider(console: Console, progress: ProgressDisplay, *, suspend: bool) -> Callable[[Request], Decision | None]:
     if suspend:
         return lambda _request: None
     if can_answer():
@@ -125,7 +124,5 @@ def shows_log_of(document: Path, made: Run) -> bool:
 def state_option(paths: RunPaths) -> str:
     """Return the option that a later command needs to find a run; empty where its default does."""
     return (
-        ""
-        if paths.root.resolve() == Path(STATE_FOLDER).resolve()
-        else f" --state {shlex.quote(short_path(paths.root))}"
+        "" if paths.root.resolve() == state_folder_in().resolve() else f" --state {shlex.quote(short_path(paths.root))}"
     )

@@ -32,11 +32,11 @@ from flownb.plan.resume import ResumePlan
 from flownb.render.diagram import mermaid, text_tree
 from flownb.render.log import describe_decision, seconds
 from flownb.render.problems import problems_json
-from flownb.runs.prepare import STATE_FOLDER, Around, load, read_text, state_root
+from flownb.runs.prepare import Around, load, read_text, state_root
 from flownb.runs.session import Prepared, utc_now
 from flownb.store.decisions import asked
 from flownb.store.journal import has_begun
-from flownb.store.paths import RunPaths, find_run
+from flownb.store.paths import RunPaths, find_run, state_folder_in
 from flownb.terminal.output import draw_problems, print_result, say, tell
 from flownb.terminal.prompt import ask_secret, can_answer, read_yaml
 
@@ -317,7 +317,7 @@ def _around(state: Path | None) -> Around:
 def _find(run_id: str, state: Path | None) -> RunPaths:
     """Return the run that is meant; one that is not there is bad usage, where other troubles with it are failures."""
     with _as_usage():
-        return find_run(state or Path(STATE_FOLDER), run_id)
+        return find_run(state or state_folder_in(), run_id)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from uuid import uuid4
 from pydantic_core import to_jsonable_python
 
 from flownb.engine.context import RunContext
+from flownb.model.key import is_part
 from flownb.model.nodes import (
     Branch,
     CheckpointNode,
@@ -112,7 +113,7 @@ class Namespace:
     def holder_of(self, node: str, key: str) -> str:
         """Return the key of what holds a node here, where `key`, its own, does not say so; else an empty text."""
         graph = self.program.graph
-        if key.endswith(("]", "}")):
+        if is_part(key):
             return ""
         if node in graph.reserved and "error" in self.names:
             return str(self.names["error"]["node"])  # type: ignore[index] # a Failure's record

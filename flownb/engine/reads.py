@@ -7,6 +7,7 @@ from typing import Final
 
 from flownb.engine.namespace import Namespace
 from flownb.model.decision import Question
+from flownb.model.key import last_part_of
 from flownb.model.nodes import Node, Use
 from flownb.plan.fingerprint import digest_of, uses_of, value_digest
 from flownb.templates.expressions import RESERVED_NAMES
@@ -76,8 +77,7 @@ def _digest(value: object) -> str:
 
 def _origin(names: Namespace) -> str:
     """Return what stands for an item, or a round's `previous`, that is no data: where it comes from."""
-    owner = names.prefix.rpartition("/")[0]
-    container = owner[: max(owner.rfind("["), owner.rfind("{"))]
-    state = names.context.ledger.state.nodes.get(container)
+    part = last_part_of(names.prefix)
+    state = names.context.ledger.state.nodes.get(part.owner) if part else None
     place = names.names.get("index", names.names.get("round", ""))
     return f"~{state.fingerprint if state else ''} {place}"

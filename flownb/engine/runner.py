@@ -22,6 +22,7 @@ from flownb.engine.taint import tainted, worked_out
 from flownb.engine.work import Work, in_time
 from flownb.errors import FlowError
 from flownb.model import events as e
+from flownb.model.key import item_key, prefix_in, round_key
 from flownb.model.nodes import Branch, CheckpointNode, Container, FlowNode, Foreach, Loop, Node, Parallel, walk
 from flownb.model.record import Record
 from flownb.model.state import Former, NodeStatus, fingerprint_of
@@ -185,14 +186,14 @@ class Runner:
         pace = Pace(repeat.rate, partial(self.context.pause, stop=part.stop))
 
         async def item(index: int) -> Outcome:
-            item_key = f"{key}[{index}]"
-            if ledger.is_done(item_key):
+            own_key = item_key(key, index)
+            if ledger.is_done(own_key):
                 return Done()
             if not await pace.wait():
                 return LEFT
             value = items[index]
             own = {repeat.as_name: value, "item": value, "index": index}
-            return await part.inside(own, f"{item_key}/", node, hidden).run_one(node, item_key)
+            return await part.inside(own, prefix_in(own_key), node, hidden).run_one(node, own_key)
 
         at_once = repeat.concurrency or self.names.program.workflow.concurrency
         return await each(len(items), at_once, item, part.stop, ledger)
@@ -203,18 +204,18 @@ class Runner:
         self.work.begin(node, key, 1)
 
         def value_of(count: int) -> object:
-            made = ledger.value_of(f"{key}{{{count}}}") if count >= 0 else None
+            made = ledger.value_of(round_key(key, count)) if count >= 0 else None
             return Record(made) if isinstance(node, Container) and isinstance(made, dict) else made
 
         def hidden(count: int, name: str) -> tuple[str, ...]:
-            return (name,) if f"{key}{{{count}}}" in ledger.tainted else ()
+            return (name,) if round_key(key, count) in ledger.tainted else ()
 
         def place(count: int) -> Runner:
             own = {"round": count, "previous": value_of(count - 1)}
-            return self.inside(own, f"{key}{{{count}}}/", node, hidden(count - 1, "previous"))
+            return self.inside(own, prefix_in(round_key(key, count)), node, hidden(count - 1, "previous"))
 
         async def run(count: int) -> Outcome:
-            return await place(count).run_one(node, f"{key}{{{count}}}")
+            return await place(count).run_one(node, round_key(key, count))
 
         def holds(count: int) -> bool:
             last = count if repeat.until else count - 1
@@ -225,7 +226,7 @@ class Runner:
             repeat,
             run,
             holds,
-            lambda count: ledger.is_done(f"{key}{{{count}}}"),
+            lambda count: ledger.is_done(round_key(key, count)),
             self.stop,
             partial(self.context.pause, stop=self.stop),
         )
@@ -317,7 +318,9 @@ class Runner:
     async def _subflow(self, node: FlowNode, key: str, *, catches: bool) -> Outcome:
         """Run another workflow under this node's key, with inputs and names of its own."""
         program = subprogram(self.names, node, key)
-        part = Runner(self.context, Namespace(self.context, program, f"{key}/"), StopScope(self.stop, catches=catches))
+        part = Runner(
+            self.context, Namespace(self.context, program, prefix_in(key)), StopScope(self.stop, catches=catches)
+        )
         limit = program.workflow.timeout
         if any(is_gate(program.workflow, inner) for inner in program.workflow.nodes):
             limit = None  # Waiting for a person does not count, and only the run knows when it does.

@@ -20,6 +20,7 @@ from flownb.engine.taint import shown, tainted
 from flownb.errors import NodeTimeoutError, RejectedError
 from flownb.model import events as e
 from flownb.model.decision import Action
+from flownb.model.key import is_part, prefix_in
 from flownb.model.nodes import CheckpointNode, Container, FlowNode, Leaf, Node
 from flownb.model.policy import Retry
 from flownb.model.record import Record
@@ -181,9 +182,9 @@ class Work:
         if not fallback:
             return self.failed(node, key, failed)
         graph = self.names.program.graph
-        is_one_of_many = not key.endswith(node.id) or graph.is_shared(fallback)
+        is_one_of_many = is_part(key) or graph.is_shared(fallback)
         error = {"error": Record(failed.failures[0].as_json())}
-        names = self.names.inside(error, prefix=f"{key}/" if is_one_of_many else None)
+        names = self.names.inside(error, prefix=prefix_in(key) if is_one_of_many else None)
         more = await self.answering(fallback, names)
         match more:
             case Done():
@@ -209,7 +210,7 @@ class Work:
 
     def begun(self, node: Node, key: str, attempt: int, evidence: Mapping[str, str] | None = None) -> e.Begun:
         """Return the beginning of an attempt: what the node is, and what it reads now."""
-        reads = reads_of(self.names, node, is_one=key[-1] in "]}") | dict(evidence or {})
+        reads = reads_of(self.names, node, is_one=is_part(key)) | dict(evidence or {})
         return e.Begun(
             at=self.context.ledger.now(),
             attempt=attempt,

@@ -1,4 +1,4 @@
-"""Where a person's Python runs: the calls that go there and come back."""
+"""Where a person's Python runs: the jobs that go there and come back."""
 
 from __future__ import annotations
 
@@ -145,16 +145,16 @@ class Answer(Generic[T]):
         return self._arrived
 
 
-class Call(Generic[T]):
+class Job(Generic[T]):
     """One body on its way to a thread and back: made and awaited on the loop, performed on the thread."""
 
     def __init__(self, function: Callable[[], T], printed: Callable[[Printed], None], returns: Returns) -> None:
-        """Prepare the call of `function`, whose output goes to `printed`."""
+        """Prepare the job of calling `function`, whose output goes to `printed`."""
         self._function = function
         self._printed = printed
         self._answer: Answer[T] = Answer(returns)
         self._tickets = [True]
-        """Whoever takes the one ticket out decides what becomes of the call: performed or dropped."""
+        """Whoever takes the one ticket out decides what becomes of the job: performed or dropped."""
         self._interrupts: Interrupts | None = None
         self._stopping = False
 
@@ -176,9 +176,9 @@ class Call(Generic[T]):
         self._answer.hand_back()
 
     async def result(self, grace: float = GRACE) -> T:
-        """Wait for the call and return what the function returned; raises as `Answer.result` does.
+        """Wait for the job and return what the function returned; raises as `Answer.result` does.
 
-        Cancelling drops a call that was not begun, and stops one that runs and waits for its end.
+        Cancelling drops a job that was not begun, and stops one that runs and waits for its end.
         """
         return await self._answer.result(self._stop, self._printed, grace)
 

@@ -36,7 +36,7 @@ class LoopThread:
         self._returns: Returns | None = None
 
     async def run(self, function: Callable[[], Coroutine[object, object, T]], printed: Callable[[Printed], None]) -> T:
-        """Return what the coroutine returns; its errors are raised as `Call.result` says. Cancelling cancels it there."""
+        """Return what the coroutine returns; its errors are raised as `Job.result` says. Cancelling cancels it there."""
         with self._lock:
             if self._served is None or self._served.stuck:
                 self._served = _Served()

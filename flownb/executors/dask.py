@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar, cast
 from uuid import uuid4
 
 from flownb.errors import NodeError
-from flownb.executors.base import GRACE, Call, Returns, Stopped, returns_here
+from flownb.executors.base import GRACE, Job, Returns, Stopped, returns_here
 from flownb.executors.capture import capture_into, capturing
 from flownb.executors.interrupt import ThreadInterrupt
 from flownb.executors.process import missing_extra
@@ -70,14 +70,14 @@ class DaskExecutor:
     ) -> object:
         self._returns = returns_here(self._returns)
         task = _Task()
-        call = Call(partial(self._carry_out, task, function, printed, is_async), printed, self._returns)
+        job = Job(partial(self._carry_out, task, function, printed, is_async), printed, self._returns)
 
         def make() -> None:
-            call.perform(task)
-            call.hand_back()
+            job.perform(task)
+            job.hand_back()
 
         threading.Thread(target=self._context.copy().run, args=(make,), name=task.key, daemon=True).start()
-        return await call.result(self._grace)
+        return await job.result(self._grace)
 
     def close(self) -> None:
         """Close the connection, if it is our own; harmless when called twice."""
@@ -96,14 +96,14 @@ class DaskExecutor:
         try:
             import distributed  # noqa: F401, PLC0415 An optional extra.
 
-            from flownb.executors import parcel  # noqa: PLC0415 It needs the extra.
+            from flownb.executors import payload  # noqa: PLC0415 It needs the extra.
         except ImportError as error:
             raise missing_extra("dask", error) from error
-        data = parcel.pack_body(function, is_async=is_async)
+        data = payload.pack_body(function, is_async=is_async)
         shown, outcome = task.result(self._client(), data)
         for output in shown:
             printed(output)
-        return parcel.open_outcome(outcome)
+        return payload.open_outcome(outcome)
 
     def _client(self) -> Client:
         """Return the Client that is current here, else our own for FLOWNB_DASK."""
@@ -156,9 +156,9 @@ class _Task:
 
         self._client = client
         begun = Event(self.key, client=client)
-        parcel = client.scatter(data, hash=False) if len(data) > _LARGE else data
+        payload = client.scatter(data, hash=False) if len(data) > _LARGE else data
         try:
-            self._future = client.submit(perform, parcel, self.key, key=self.key, pure=False)
+            self._future = client.submit(perform, payload, self.key, key=self.key, pure=False)
             if self._stopped:
                 self._stop_there()
             shown, outcome = self._future.result()
@@ -245,20 +245,20 @@ def perform(data: bytes, key: str) -> tuple[list[Printed], bytes]:
     """Carry out a body on this worker, unless it was begun before; return what it showed, and its outcome."""
     from distributed import Event  # noqa: PLC0415 An optional extra.
 
-    from flownb.executors import parcel  # noqa: PLC0415 It needs the extra.
+    from flownb.executors import payload  # noqa: PLC0415 It needs the extra.
 
     body = _here[key] = _Body()
     try:
         begun = Event(key)
         if begun.is_set():
-            return [], parcel.pack_error(NodeError("the Dask worker that ran the body died", "`retry` tries again"))
+            return [], payload.pack_error(NodeError("the Dask worker that ran the body died", "`retry` tries again"))
         begun.set()
         if body.stopped:
-            return [], parcel.pack_error(Stopped())
+            return [], payload.pack_error(Stopped())
         try:
-            outcome = body.run(partial(parcel.carry_out, data, body.take_loop))
+            outcome = body.run(partial(payload.carry_out, data, body.take_loop))
         except Stopped as stopped:
-            outcome = parcel.pack_error(stopped)
+            outcome = payload.pack_error(stopped)
         return body.shown, outcome
     finally:
         del _here[key]

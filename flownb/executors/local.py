@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import queue
-import threading
-from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-from flownb.executors.base import GRACE, Call, Interrupts, Returns, returns_here
+from flownb.executors.base import GRACE, Interrupts, Job, Returns, returns_here
 from flownb.executors.coroutine import LoopThread
 from flownb.executors.interrupt import ThreadInterrupt
+from flownb.executors.pool import Pool, Task
 from flownb.runtimes.base import Printed
 
 T = TypeVar("T")
@@ -70,16 +68,16 @@ class MainExecutor:
         self._loop_thread = LoopThread(copy_context(), grace)
 
     async def run(self, function: Callable[[], T], printed: Callable[[Printed], None]) -> T:
-        """Return what the function returns on the thread; cancelling drops or stops it, as `Call.result` says."""
+        """Return what the function returns on the thread; cancelling drops or stops it, as `Job.result` says."""
         self._returns = returns_here(self._returns)
-        call = Call(function, printed, self._returns)
+        job = Job(function, printed, self._returns)
 
         def make() -> None:
-            call.perform(self.interrupts)
-            call.hand_back()
+            job.perform(self.interrupts)
+            job.hand_back()
 
         self.post(make)
-        return await call.result(self._grace)
+        return await job.result(self._grace)
 
     async def run_async(
         self, function: Callable[[], Coroutine[object, object, T]], printed: Callable[[Printed], None]
@@ -104,19 +102,19 @@ class ThreadExecutor:
         """
         self._context = copy_context()
         self._grace = grace
-        self._pool = _Pool(idle)
+        self._pool = Pool(lambda _name: _InContext(self._context), "flownb-body", idle)
         self._returns: Returns | None = None
         self._loop_thread = LoopThread(self._context, grace)
 
     async def run(self, function: Callable[[], T], printed: Callable[[Printed], None]) -> T:
-        """Return what the function returns on a thread; cancelling stops it, as `Call.result` says.
+        """Return what the function returns on a thread; cancelling stops it, as `Job.result` says.
 
         A thread in C code, as in `time.sleep`, stops when that ends; after the grace it is left to itself.
         """
         self._returns = returns_here(self._returns)
-        call = Call(function, printed, self._returns)
-        self._pool.start(call, self._context.copy())
-        return await call.result(self._grace)
+        job = Job(function, printed, self._returns)
+        self._pool.take().jobs.put(job)
+        return await job.result(self._grace)
 
     async def run_async(
         self, function: Callable[[], Coroutine[object, object, T]], printed: Callable[[Printed], None]
@@ -126,74 +124,21 @@ class ThreadExecutor:
 
     def close(self) -> None:
         """End the threads that are idle; the others end with their bodies."""
-        self._pool.close()
+        for thread in self._pool.close():
+            thread.jobs.put(None)
         self._loop_thread.close()
 
 
-Task = Call[Any]
-"""Any: the calls of one thread have values of different types, and it looks at none."""
+class _InContext:
+    """Carries out jobs on its thread, each in a copy of one context."""
 
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._interrupt = ThreadInterrupt()
 
-class _Pool:
-    """As many threads as there are bodies at once."""
+    def perform(self, job: Task) -> bool:
+        self._context.copy().run(job.perform, self._interrupt)
+        return True
 
-    def __init__(self, idle_s: float) -> None:
-        self.idle_s = idle_s
-        self.lock = threading.Lock()
-        self.idle: deque[_Worker] = deque()
-        self.closed = False
-
-    def start(self, call: Task, context: Context) -> None:
-        with self.lock:
-            worker = self.idle.pop() if self.idle else None  # The last one in: the others grow old and end.
-            if worker is not None:
-                worker.tasks.put((call, context))
-        if worker is None:
-            worker = _Worker(self)
-            worker.tasks.put((call, context))
-            worker.start()
-
-    def close(self) -> None:
-        with self.lock:
-            self.closed = True
-            for worker in self.idle:
-                worker.tasks.put(None)
-            self.idle.clear()
-
-
-class _Worker(threading.Thread):
-    """One thread of a pool. A daemon: a body that cannot be stopped does not keep the process alive."""
-
-    _numbers = itertools.count(1)
-
-    def __init__(self, pool: _Pool) -> None:
-        super().__init__(name=f"flownb-body-{next(self._numbers)}", daemon=True)
-        self._pool = pool
-        self.tasks: queue.SimpleQueue[tuple[Task, Context] | None] = queue.SimpleQueue()
-
-    def run(self) -> None:
-        interrupt = ThreadInterrupt()
-        while (task := self._next()) is not None:
-            call, context = task
-            context.run(call.perform, interrupt)
-            stays = self._rest()  # Before the loop hears of it: its next call finds this thread.
-            call.hand_back()
-            del task, call, context  # They hold the body's values.
-            if not stays:
-                return
-
-    def _rest(self) -> bool:
-        with self._pool.lock:
-            if not self._pool.closed:
-                self._pool.idle.append(self)
-            return not self._pool.closed
-
-    def _next(self) -> tuple[Task, Context] | None:
-        try:
-            return self.tasks.get(timeout=self._pool.idle_s)
-        except queue.Empty:
-            with self._pool.lock:
-                if self in self._pool.idle:
-                    self._pool.idle.remove(self)
-                    return None
-            return self.tasks.get()  # It was given a task in this very moment.
+    def end(self) -> None:
+        """Hold nothing to let go of."""

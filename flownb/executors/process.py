@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-import queue
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from flownb.errors import NodeError
-from flownb.executors.base import GRACE, Call, Returns, Stopped, returns_here
+from flownb.executors.base import GRACE, Job, Returns, Stopped, returns_here
+from flownb.executors.pool import Pool, Task
 from flownb.runtimes.base import Printed
 
 if TYPE_CHECKING:
@@ -32,8 +30,6 @@ _CLOSE: Final = 1.0
 """Seconds that the end of all processes is waited for when they are closed."""
 _REAP: Final = 5.0
 """Seconds that the end of a killed process is waited for."""
-Task = Call[Any]
-"""Any: the calls of one worker have values of different types, and it looks at none."""
 
 
 class ProcessExecutor:
@@ -52,7 +48,7 @@ class ProcessExecutor:
             held: A descriptor that is kept open as long as anything of the processes lives: the run's lock; None: none.
         """
         self._grace = grace
-        self._pool = _Pool(idle, held)
+        self._pool = Pool(partial(_Process, held), "flownb-process", idle)
         self._returns: Returns | None = None
 
     async def run(self, function: Callable[[], T], printed: Callable[[Printed], None]) -> T:
@@ -73,94 +69,37 @@ class ProcessExecutor:
         self, function: Callable[[], object], printed: Callable[[Printed], None], *, is_async: bool
     ) -> object:
         self._returns = returns_here(self._returns)
-        worker = self._pool.take()
-        call = Call(partial(worker.carry_out, function, printed, is_async=is_async), printed, self._returns)
-        worker.tasks.put(call)
-        return await call.result(self._grace)
+        thread = self._pool.take()
+        carry_out = partial(thread.worker.carry_out, function, printed, is_async=is_async)
+        job = Job(carry_out, printed, self._returns)
+        thread.jobs.put(job)
+        return await job.result(self._grace)
 
     def close(self) -> None:
         """Kill all processes, also those whose bodies still run, and wait at most a second for their end."""
-        self._pool.close()
-
-
-class _Pool:
-    """As many processes as there are bodies at once."""
-
-    def __init__(self, idle_s: float, held: int | None) -> None:
-        self.idle_s, self.held = idle_s, held
-        self._lock = threading.Lock()
-        self._idle: deque[_Worker] = deque()
-        self._all: set[_Worker] = set()
-        self._closed = False
-
-    def take(self) -> _Worker:
-        with self._lock:
-            if self._idle:
-                return self._idle.pop()  # The last one in: the others grow old and end.
-            worker = _Worker(self)
-            self._all.add(worker)
-        worker.start()
-        return worker
-
-    def rest(self, worker: _Worker) -> bool:
-        """Take a worker back; return whether it is to stay."""
-        with self._lock:
-            if not self._closed:
-                self._idle.append(worker)
-            return not self._closed
-
-    def remove(self, worker: _Worker, *, if_idle: bool = False) -> bool:
-        """Forget a worker; return whether it may end."""
-        with self._lock:
-            if if_idle and worker not in self._idle:
-                return False
-            if worker in self._idle:
-                self._idle.remove(worker)
-            self._all.discard(worker)
-            return True
-
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            self._idle.clear()
-            workers = list(self._all)
-        for worker in workers:
-            worker.kill()
-            worker.tasks.put(None)
+        threads = self._pool.close()
+        for thread in threads:
+            thread.worker.kill()
+            thread.jobs.put(None)
         deadline = time.monotonic() + _CLOSE
-        for worker in workers:  # Killing takes milliseconds, and the run's lock is given back after this.
-            worker.join(max(0.0, deadline - time.monotonic()))
+        for thread in threads:  # Killing takes milliseconds, and the run's lock is given back after this.
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
-class _Worker(threading.Thread):
-    """One process, and the thread of this one that talks to it. Stops bodies (Interrupts) by killing the process."""
+class _Process:
+    """One process, for a thread of this one that talks to it. Stops bodies (Interrupts) by killing the process."""
 
-    _numbers = itertools.count(1)
-
-    def __init__(self, pool: _Pool) -> None:
-        super().__init__(name=f"flownb-process-{next(self._numbers)}", daemon=True)
-        self.tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
-        self._pool = pool
+    def __init__(self, held: int | None, name: str) -> None:
+        self._held, self._name = held, name
         self._lock = threading.Lock()
         self._key: object = None
         self._killed = False
         self._process: BaseProcess | None = None
         self._connection: Connection | None = None
 
-    def run(self) -> None:
-        while (call := self._next()) is not None:
-            call.perform(self)
-            stays = not self._killed and self._pool.rest(self)  # Before the loop hears of it: its next call finds this.
-            try:
-                if not stays:
-                    self._pool.remove(self)
-                    self._end()
-            finally:
-                call.hand_back()
-            del call  # It holds the body's values.
-            if not stays:
-                return
-        self._end()
+    def perform(self, job: Task) -> bool:
+        job.perform(self)
+        return not self._killed
 
     @contextmanager
     def body(self, key: object = None) -> Iterator[None]:
@@ -186,8 +125,8 @@ class _Worker(threading.Thread):
         self, function: Callable[[], object], printed: Callable[[Printed], None], *, is_async: bool
     ) -> object:
         """Have a body carried out there; blocks this thread."""
-        parcel, worker = _modules()
-        data = parcel.pack_body(function, is_async=is_async)
+        payload, worker = _modules()
+        data = payload.pack_body(function, is_async=is_async)
         self._start()
         message = self._exchange(data)
         while message[:1] != worker.OUTCOME:
@@ -198,13 +137,13 @@ class _Worker(threading.Thread):
                 self.kill()  # It is not done with the body, and must not be given another.
                 raise
             message = self._exchange(None)
-        return parcel.open_outcome(message[1:])
+        return payload.open_outcome(message[1:])
 
     def _start(self) -> None:
         """See to it that the process is there: it is started for the first body, and when it died between two."""
         if not self._is_ready():
-            self._end()
-            process, connection = _spawn(self.name, self._pool.held)
+            self.end()
+            process, connection = _spawn(self._name, self._held)
             with self._lock:
                 self._process, self._connection = process, connection
                 if self._killed:
@@ -246,7 +185,7 @@ class _Worker(threading.Thread):
         if self._process is not None and self._process.is_alive():
             self._process.terminate()  # It is the warden, and kills everything; before it is one, it just ends.
 
-    def _end(self) -> None:
+    def end(self) -> None:
         """Let go of the process: it kills itself, and all that it started, when its pipe is closed."""
         with self._lock:
             process, connection = self._process, self._connection
@@ -256,24 +195,16 @@ class _Worker(threading.Thread):
         if process is not None:
             process.join(_REAP)
 
-    def _next(self) -> Task | None:
-        try:
-            return self.tasks.get(timeout=self._pool.idle_s)
-        except queue.Empty:
-            if self._pool.remove(self, if_idle=True):
-                return None
-            return self.tasks.get()  # It was given a task in this very moment.
-
 
 def _modules() -> tuple[Any, Any]:  # Any: modules.
     """Import what needs the extra."""
     try:
         import loky  # noqa: F401, PLC0415 An optional extra.
 
-        from flownb.executors import parcel, worker  # noqa: PLC0415 They need it.
+        from flownb.executors import payload, worker  # noqa: PLC0415 They need it.
     except ImportError as error:
         raise missing_extra("process", error) from error
-    return parcel, worker
+    return payload, worker
 
 
 def missing_extra(name: str, error: ImportError) -> NodeError:

@@ -12,7 +12,7 @@ import threading
 from multiprocessing.connection import Connection
 from typing import Final, TextIO
 
-from flownb.executors.parcel import carry_out
+from flownb.executors.payload import carry_out
 from flownb.runtimes import warden
 
 STDOUT, STDERR, OUTCOME = b"1", b"2", b"="
@@ -38,10 +38,10 @@ def serve(connection: Connection, runner: int, held: Connection | None) -> None:
     sending = threading.Lock()
     outlets = _Outlet(connection, sending, STDOUT, sys.stdout), _Outlet(connection, sending, STDERR, sys.stderr)
     sys.stdout, sys.stderr = outlets
-    parcels: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_receive, args=(connection, parcels), daemon=True).start()
+    payloads: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(connection, payloads), daemon=True).start()
     while True:
-        outcome = carry_out(parcels.get())
+        outcome = carry_out(payloads.get())
         for outlet in outlets:
             outlet.flush()
         with sending:
@@ -66,10 +66,10 @@ def _stand_alone() -> None:
     multiprocessing.current_process().daemon = False
 
 
-def _receive(connection: Connection, parcels: queue.SimpleQueue[bytes]) -> None:
+def _receive(connection: Connection, payloads: queue.SimpleQueue[bytes]) -> None:
     try:
         while True:
-            parcels.put(connection.recv_bytes())
+            payloads.put(connection.recv_bytes())
     except (EOFError, OSError):
         os.killpg(os.getpid(), signal.SIGKILL)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from flownb.model.key import holder_of
+
 
 @dataclass(slots=True)
 class RunClock:
@@ -79,14 +81,5 @@ class RunClock:
             key = stack.pop()
             if key and key not in found:
                 found.add(key)
-                stack.append(self.holders.get(key) or _holder(key))
+                stack.append(self.holders.get(key) or holder_of(key))
         return found
-
-
-def _holder(key: str) -> str:
-    """Return the key of what holds a node, as its own key says it; empty where it does not."""
-    if key.endswith("]"):
-        return key[: key.rfind("[")]
-    if key.endswith("}"):
-        return key[: key.rfind("{")]
-    return key[: max(0, key.rfind("/"))]

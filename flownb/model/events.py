@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, JsonValue, TypeAdapter
 from flownb.errors import Failure
 from flownb.model.decision import Decision, Question
 from flownb.model.frozen import Frozen
+from flownb.model.key import item_key, round_key
 
 T = TypeVar("T")
 
@@ -326,9 +327,9 @@ def gathered(event: NodeCompleted, value_of: Callable[[str], T]) -> T | list[T] 
     """
     match event.gather:
         case Gather.ITEMS:
-            return [value_of(f"{event.key}[{index}]") for index in range(event.count)]
+            return [value_of(item_key(event.key, index)) for index in range(event.count)]
         case Gather.LAST:
-            return value_of(f"{event.key}{{{event.count - 1}}}")
+            return value_of(round_key(event.key, event.count - 1))
         case Gather.ONE:
             (key,) = event.parts.values()
             return value_of(key)

@@ -16,6 +16,7 @@ from flownb.model import events as e
 from flownb.model.clock import RunClock
 from flownb.model.decision import Action, Decision, Question
 from flownb.model.events import Event, PlannedNode, RunStatus, gathered
+from flownb.model.key import is_below, is_item
 
 
 class NodeStatus(StrEnum):
@@ -124,16 +125,6 @@ def fingerprint_of(definition: str, reads: Mapping[str, str]) -> str:
     return sha256("\0".join([definition, *(f"{name}\0{reads[name]}" for name in sorted(reads))]).encode()).hexdigest()
 
 
-def node_id(key: str) -> str:
-    """Return the id in a node's key: `summary` for `research[3]/summary`, `score` for `score[3]`."""
-    return key.rpartition("/")[2].partition("[")[0].partition("{")[0]
-
-
-def is_below(key: str, root: str) -> bool:
-    """Return whether a key names an item, a round or a node in another one."""
-    return key.startswith(root) and key[len(root) : len(root) + 1] in ("[", "{", "/")
-
-
 @dataclass(slots=True)
 class RunState:
     """What a run's events add up to. `apply` is the only way that it changes.
@@ -197,7 +188,7 @@ class RunState:
         """Everything that made it fail, the first first; then why items failed that it went on after."""
         known = set(self.failures)
         nodes = list(self.nodes.items())  # Another thread may add to them.
-        passed = [node.error for key, node in nodes if key.endswith("]") and node.continued and node.error]
+        passed = [node.error for key, node in nodes if node.continued and node.error and is_item(key)]
         return [*self.failures, *(failure for failure in passed if failure not in known)]
 
     @property

@@ -6,7 +6,8 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from flownb.model.state import NodeState, NodeStatus, RunState, decision_json, node_id, stamp
+from flownb.model.key import id_of
+from flownb.model.state import NodeState, NodeStatus, RunState, decision_json, stamp
 
 SCHEMA: Final = 1
 """The number of the file's layout."""
@@ -20,7 +21,7 @@ def state_json(state: RunState) -> dict[str, JsonValue]:
     waiting = state.clock.waiting_holders()
     current = 0
     for key in keys:
-        plan = planned.get(key) or planned.get(node_id(key))
+        plan = planned.get(key) or planned.get(id_of(key))
         node = state.nodes.get(key) or NodeState()
         wave = plan.wave if plan else 0
         if node.started_at is not None:

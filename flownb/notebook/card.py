@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import html
 from base64 import b64encode
 from collections.abc import Callable, Mapping
@@ -13,7 +12,7 @@ import ipywidgets as w
 from pydantic import JsonValue
 
 from flownb.errors import FlowError
-from flownb.model.decision import Action, Decision, Question, Request, Via
+from flownb.model.decision import Action, Decision, Question, Request, Via, user_name
 from flownb.notebook.board import elapsed
 from flownb.notebook.fields import Form
 from flownb.notebook.publishing import Display
@@ -58,14 +57,6 @@ _STYLE: Final = """<style>
 .flownb-card .flownb-buttons {margin: 8px 0 4px; gap: 8px}
 </style>"""
 """Fixed text: nothing from a workflow or from data stands in it."""
-
-
-def person() -> str:
-    """Return who sits at this notebook: the login name."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return ""
 
 
 class Card:
@@ -135,7 +126,7 @@ class Card:
                 value = self.form.read()
             except ValueError:
                 return  # The form says what is wrong.
-        mine = Decision(action=action, input=value, by=person(), at=datetime.now(UTC), via=Via.NOTEBOOK)
+        mine = Decision(action=action, input=value, by=user_name(), at=datetime.now(UTC), via=Via.NOTEBOOK)
         try:
             standing = self._decide(self.question.key, mine)
         except Exception as error:  # noqa: BLE001 ipywidgets would print our frames, and the person see nothing

@@ -25,7 +25,7 @@ from flownb.notebook.view import View
 from flownb.runs.hooks import Hooks
 from flownb.runs.run import Run, run_error
 from flownb.runs.session import Prepared, Session
-from flownb.terminal.progress import Progress, error_console
+from flownb.terminal.progress import ProgressDisplay, error_console
 from flownb.terminal.prompt import TerminalAsker
 
 
@@ -101,14 +101,10 @@ def _begin(shell: Any, main: MainThread, prepared: Prepared, who: Surface) -> Li
     """Start a run on its own thread, with its display below the cell."""
     publisher, redact = shell.display_pub, prepared.redactor.json
 
-    def total_of(key: str) -> int | None:
-        node = prepared.state.nodes.get(key)
-        return node.count if node else None
-
     def shown_as(value: object) -> list[Display]:
         return [hidden(display, redact) for display in formatted(shell, value)]
 
-    view = View(publisher, prepared.state, redact, total_of)
+    view = View(publisher, prepared.state, redact)
     cards = Cards(view, publisher, prepared.paths.run_id, shown_as) if who is Surface.BUTTONS else None
     is_quiet = threading.Event()
 
@@ -192,12 +188,12 @@ def _wait(session: Session, live: Live, waiting: Waiting, *, is_deaf: bool) -> N
 def _on_terminal(shell: Any, prepared: Prepared, who: Surface, began: Callable[[Live], None]) -> Run:
     """Run where only text is shown: ask and show progress by text."""
     console = error_console()
-    progress = Progress(console)
+    progress = ProgressDisplay(console)
     lines = ConsoleLines(shell.kernel) if who is Surface.CONSOLE else None
     asker = TerminalAsker(console, progress.paused, lines=lines)
     hooks = Hooks(
         decide=None if who is Surface.NOBODY else asker.decide,
-        watch=lambda event, _state: progress.listen(event),
+        watch=progress.watch,
         printed=progress.printed,
     )
     try:

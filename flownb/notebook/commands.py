@@ -15,11 +15,11 @@ from IPython.core.magic_arguments import MagicArgumentParser
 
 from flownb import api
 from flownb.errors import Diagnostic, FlowError, FlowInputError, FlowSyntaxError
-from flownb.model.decision import Decision, Question, Via
+from flownb.model.decision import Decision, Question, Via, user_name
 from flownb.model.workflow import Workflow
 from flownb.notebook.arguments import find_file, parse_line, read_inputs
 from flownb.notebook.begun import Begun, Live
-from flownb.notebook.card import person, said
+from flownb.notebook.card import said
 from flownb.notebook.cell import Waiting, conduct
 from flownb.notebook.listing import RunList, plan_text, resume_text, values_text
 from flownb.notebook.main_thread import MainThread
@@ -154,7 +154,7 @@ class Commands:
         root = self._state_dir()
         question = api.show(options.run_id, root).state.questions.get(options.node)
         value = _submitted(question, " ".join(options.text))
-        mine = Decision(action=options.action, input=value, by=person(), at=datetime.now(UTC), via=Via.NOTEBOOK)
+        mine = Decision(action=options.action, input=value, by=user_name(), at=datetime.now(UTC), via=Via.NOTEBOOK)
         standing = api.decide(options.run_id, options.node, mine, root)
         print(f"{options.node}: {said(standing)}")  # noqa: T201 A cell's output.
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from flownb.model.events import PlannedNode
+from flownb.model.key import is_whole
 from flownb.model.state import NodeStatus
 from flownb.notebook.board import elapsed
 from flownb.plan.resume import ResumePlan
@@ -58,7 +59,7 @@ def values_text(run: Run) -> str:
     """Return the values of a run's nodes as Markdown, each cut at 2,000 characters."""
     parts = ["### Values\n"]
     for key, node in run.nodes.items():
-        if node.status is NodeStatus.COMPLETED and "[" not in key and "{" not in key:
+        if node.status is NodeStatus.COMPLETED and is_whole(key):
             text = json.dumps(node.output, ensure_ascii=False, indent=2)
             parts.append(f"{code_span(key)}\n\n{fenced(cut(text, _VALUE_CHARACTERS), 'json')}")
     return "\n".join(parts) if len(parts) > 1 else ""

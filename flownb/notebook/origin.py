@@ -11,8 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-FOLDER: Final = ".flownb"
-"""The folder's name where nobody chose another."""
+from flownb.store.paths import state_folder_in
 
 _CONSOLES: Final = frozenset({"jupyter-console", "jupyter_console", "jupyter-qtconsole", "qtconsole"})
 """Commands and modules of the consoles that start kernels."""
@@ -121,4 +120,4 @@ def state_folder(shell: object, configured: str | None) -> Path:
     if chosen:
         return Path(chosen).expanduser().absolute()
     beside = next((path.parent for path in _candidates(shell) if path.parent.is_dir()), Path.cwd())
-    return beside / FOLDER
+    return state_folder_in(beside)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from flownb.model.key import whole_of
 from flownb.notebook.publishing import BUNDLE, Display, hidden
 from flownb.notebook.safe_html import display_html, safe_html
 from flownb.render.printed import Tapes
@@ -54,7 +54,7 @@ class Shown:
 
     def take(self, key: str, printed: Printed) -> None:
         """Take what a node, item or round shows."""
-        holder = re.split(r"[\[{]", key, maxsplit=1)[0]
+        holder = whole_of(key)
         if printed.mime in _STREAMS:
             self._tapes.take(key, str(printed.data))
         elif printed.mime == BUNDLE and isinstance(printed.data, Display):

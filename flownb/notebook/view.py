@@ -13,11 +13,12 @@ from typing import Any, Final
 
 from flownb.model.events import Event
 from flownb.model.state import NodeStatus, RunState
-from flownb.notebook.board import Board
+from flownb.notebook.board import draw_board
 from flownb.notebook.shown import Picture, Shown
 from flownb.render.diagram import mermaid
 from flownb.render.inert import inert, one_line
 from flownb.render.log import render_log
+from flownb.render.progress import Progress
 from flownb.runtimes.base import Printed
 
 PAUSE_S: Final = 0.1
@@ -71,7 +72,6 @@ class View:
         publisher: Any,  # Any: each kernel has its own
         state: RunState,
         redact: Callable[[Any], Any],
-        total_of: Callable[[str], int | None],
     ) -> None:
         """Prepare to draw; `start` begins.
 
@@ -79,14 +79,13 @@ class View:
             publisher: The shell's `display_pub`.
             state: The run, which does not change yet.
             redact: Takes the secrets out of JSON-like data.
-            total_of: Key → how many items the node has; None: unknown.
         """
-        self._publisher, self._state, self._redact, self._total_of = publisher, state, redact, total_of
+        self._publisher, self._state, self._redact = publisher, state, redact
         self._lock = threading.Lock()
         self._paint_lock = threading.RLock()
         self._bell, self._over = threading.Event(), threading.Event()
         self._jobs: deque[Callable[[], None]] = deque()
-        self._board = Board(state)
+        self._progress = Progress(state)
         self._shown = Shown(redact)
         self._main, self._late = Slot(publisher), Slot(publisher)
         self._drawn = self._problem = ""
@@ -104,10 +103,8 @@ class View:
 
     def watch(self, event: Event, state: RunState) -> None:
         """Take an event in."""
-        waiting = state.clock.asking | state.clock.waiting_holders()
         with self._lock:
-            self._board.take(event)
-            self._board.settle(waiting)
+            self._progress.watch(event, state)
         self._bell.set()
 
     def printed(self, key: str, printed: Printed) -> None:
@@ -162,7 +159,7 @@ class View:
 
     def _work(self) -> None:
         while not self._is_final:
-            self._bell.wait(_TICK_S if self._board.ticks else None)
+            self._bell.wait(_TICK_S if self._progress.is_busy else None)
             self._bell.clear()
             self._is_final = self._over.is_set()
             self._paint()
@@ -201,8 +198,9 @@ class View:
             if self._is_final:
                 broken = f"**The run broke off:** {inert(self._problem)}\n\n" if self._problem else ""
                 return broken + final_text(self._state, self._shown.folded())
-            table = self._board.draw(datetime.now(UTC), self._total_of)
-            running = {line.key for line in self._board.lines.values() if line.status is NodeStatus.RUNNING}
+            table = draw_board(self._progress, datetime.now(UTC))
+            under_way = self._progress.under_way.values()
+            running = {line.key for line in under_way if line.status is NodeStatus.RUNNING}
             return f"{table}\n\n{self._shown.tail(running)}"
 
     def _paint_pictures(self) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from flownb.errors import FlowInputError
 from flownb.model.nodes import BUILTIN_KINDS, Leaf
@@ -38,11 +38,8 @@ class FlowCell:
 def flow_cells(path: Path) -> list[FlowCell]:
     """Return the `%%flow` cells of a notebook, in order.
 
-    Source: the notebook format, version 4, https://nbformat.readthedocs.io/en/latest/format_description.html; plain
-    JSON is enough to read it, and importing nbformat takes longer than reading.
-
     Raises:
-        FlowInputError: There is no such file, or it is no notebook of format 4.
+        FlowInputError: There is no such file, or it is no notebook that nbformat can read.
     """
     found = []
     for index, source in enumerate(_code(path), 1):
@@ -56,25 +53,38 @@ def flow_cells(path: Path) -> list[FlowCell]:
 
 def _code(path: Path) -> list[str]:
     """Return the source of every cell, empty for those that hold no code."""
+    cells = _read(path).cells
+    return [cell.source.replace("\r\n", "\n") if cell.cell_type == "code" else "" for cell in cells]
+
+
+def _read(path: Path) -> Any:  # Any: nbformat has no types.
+    """Return a notebook of any version of the format as one of version 4, with text for each cell's source."""
+    import nbformat  # noqa: PLC0415 It and jsonschema take half a second, and only a notebook file needs them.
+    from nbformat import reader, validator  # noqa: PLC0415 The same.
+
     try:
-        document = json.loads(path.read_bytes())
+        text = path.read_bytes().decode("utf-8")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # It warns of what it puts right here, as cells without an id.
+            read = nbformat.convert(reader.reads(text), 4)  # type: ignore[no-untyped-call] # It has no types.
+            _, notebook = validator.normalize(read)
+        validator.validate(notebook, relax_add_props=True)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise FlowInputError(f"cannot read {path}: {reason}", "give the path of a notebook") from error
-    except (ValueError, RecursionError) as error:
-        raise FlowInputError(f"{path} is no notebook: it is no JSON", "open and save it in JupyterLab") from error
-    cells = document.get("cells") if isinstance(document, dict) else None
-    if not isinstance(cells, list):
-        raise FlowInputError(f"{path} is no notebook of format 4: it has no cells", "open and save it in JupyterLab")
-    return [_source(cell) for cell in cells]
+    except Exception as error:  # What is no notebook makes it stumble in any way.
+        raise FlowInputError(f"{path} is no notebook: {_said(error)}", "open and save it in JupyterLab") from error
+    return notebook
 
 
-def _source(cell: object) -> str:
-    if not isinstance(cell, dict) or cell.get("cell_type") != "code":
-        return ""
-    source = cell.get("source")
-    lines = source if isinstance(source, list) else [source]
-    return "".join(line for line in lines if isinstance(line, str)).replace("\r\n", "\n")
+def _said(error: Exception) -> str:
+    """Return what nbformat says is wrong, on one line, and where."""
+    if isinstance(error, RecursionError | UnicodeDecodeError) or type(error).__name__ == "NotJSONError":
+        return "it is no JSON"
+    if isinstance(error, AttributeError | TypeError):
+        return "its parts are not those of a notebook"
+    place = "".join(f"[{step!r}]" for step in getattr(error, "absolute_path", ()))
+    return str(error).partition("\n")[0] + (f" (at notebook{place})" if place else "")
 
 
 def parse_notebook(path: Path, cell_name: str | None, kinds: Mapping[str, type[Leaf]] = BUILTIN_KINDS) -> Workflow:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import tee
 from typing import TYPE_CHECKING, Final
 
 from flownb.text.markdown import block_tokens, inline_tokens
@@ -12,8 +13,8 @@ from flownb.text.markdown import block_tokens, inline_tokens
 if TYPE_CHECKING:
     from markdown_it.token import Token
 
-LOG_HEADING: Final = "Execution Log"
-"""The heading of the part that the engine writes."""
+from flownb.text.logsection import belong_to_log
+
 _MARKUP: Final = re.compile(r"[*_`\[\]<>&!\\~]")
 _MAX_HEADING: Final = 500
 """The longest heading whose inline markup is looked at."""
@@ -236,16 +237,10 @@ def _own_blocks(tokens: Sequence[Token], offset: int) -> Iterator[_Block]:
 
 
 def _outside_log(blocks: Iterable[_Block]) -> Iterator[_Block]:
-    """Yield the blocks that do not belong to the engine's log (format.md 1.8)."""
-    in_log = after_break = False
-    for block in blocks:
-        token = block.token
-        ends = token.type == "hr" or (token.type == "heading_open" and token.tag in {"h1", "h2"})
-        begins = after_break and token.type == "heading_open" and block.inner[0].content.strip() == LOG_HEADING
-        in_log = (in_log and not ends) or begins
-        after_break = token.type == "hr"
-        if not in_log:
-            yield block
+    """Return the blocks that do not belong to the engine's log (format.md 1.8)."""
+    told, shown = tee(blocks)
+    are_log = belong_to_log((block.token, block.inner[0].content if block.inner else "") for block in told)
+    return (block for block, is_log in zip(shown, are_log, strict=True) if not is_log)
 
 
 def plain_heading(text: str) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from flownb.errors import Diagnostic
 from flownb.model.events import PlannedNode
+from flownb.model.key import ids_of
 from flownb.model.nodes import CheckpointNode, Container, Foreach, Loop, Node, walk
-from flownb.model.state import node_id
 from flownb.model.workflow import Workflow
 from flownb.plan.graph import TOP, Graph, build_graph
 from flownb.text.codes import Code
@@ -131,7 +131,7 @@ def relying(graph: Graph, node: str, prefix: str, keys: Iterable[str]) -> tuple[
     marked = spread(graph, {node})
 
     def relies(key: str) -> bool:
-        ids = [node_id(part) for part in key.removeprefix(prefix).split("/")]
+        ids = ids_of(key.removeprefix(prefix))
         return ids[-1] != node and (ids[-1] in marked or any(marked.get(name, False) for name in ids))
 
     return tuple(key for key in keys if key.startswith(prefix) and relies(key))

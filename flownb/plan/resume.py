@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from flownb.errors import FlowStateError
+from flownb.model.key import id_of, ids_of, part_of
 from flownb.model.nodes import Container, FlowNode, Foreach, Node, walk
-from flownb.model.state import NodeState, NodeStatus, RunState, node_id
+from flownb.model.state import NodeState, NodeStatus, RunState
 from flownb.plan.fingerprint import changed_input, uses_of
 from flownb.plan.graph import TOP, Graph, Unit
 
@@ -144,7 +145,7 @@ class _Judge:
         name = known.fallback
         if name is None:
             return ""
-        before = next((node for key, node in self.state.nodes.items() if node_id(key) == name), None)
+        before = next((node for key, node in self.state.nodes.items() if id_of(key) == name), None)
         if name in self.void or before is None or name not in self.definitions:
             return f"its fallback {name} runs again"
         return f"its fallback {name} changed" if before.definition != self.definitions[name] else ""
@@ -179,7 +180,8 @@ class _Judge:
         """Return how many items of a `foreach` are done; empty where none is, or it is no `foreach`."""
         if not isinstance(node.repeat, Foreach):
             return ""
-        items = [known for key, known in self.state.nodes.items() if key.startswith(f"{node.id}[") and "/" not in key]
+        nodes = self.state.nodes.items()
+        items = [known for key, known in nodes if (part := part_of(key)) and part.owner == node.id]
         done = sum(item.is_settled and item.reusable for item in items)
         total = self.state.nodes[node.id].count
         return f"{done} of {len(items) if total is None else total} items" if done else ""
@@ -200,17 +202,17 @@ class _Judge:
         loose = {name for name in (*self.again, *self.maybe) if name in self.first or not self._is_kept(name)}
         holders = {name: self.graph.unit_above(name, TOP) for name in self.graph.nodes if name in self.graph.home}
         for key, known in self.state.nodes.items():
-            outermost = node_id(key.split("/")[0])
-            if outermost not in self.graph.nodes or node_id(key.split("/")[0]) in self.graph.reserved:
+            outermost = ids_of(key)[0]
+            if outermost not in self.graph.nodes or outermost in self.graph.reserved:
                 is_loose = outermost not in self.graph.nodes or self._is_reserved_loose(outermost, known)
             else:
                 is_loose = (holders.get(outermost) or outermost) in loose
-            if is_loose or node_id(key) in self.void or (known.status is NodeStatus.COMPLETED and not known.reusable):
+            if is_loose or id_of(key) in self.void or (known.status is NodeStatus.COMPLETED and not known.reusable):
                 yield key
 
     def _is_void(self, key: str) -> bool:
         """Return whether a node runs again whatever its fingerprint is: by itself, or with the `flow` node around it."""
-        *around, own = map(node_id, key.split("/"))
+        *around, own = ids_of(key)
         flows = (name for name in around if isinstance(self.graph.nodes.get(name), FlowNode))
         return own in self.void or not self.void.isdisjoint(flows)
 

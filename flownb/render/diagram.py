@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from flownb.model.events import PlannedNode
+from flownb.model.key import holder_of, id_of, name_of
 from flownb.model.nodes import CheckpointNode
 from flownb.model.state import NodeStatus, RunState
 from flownb.render.inert import cut, one_line
@@ -96,8 +97,7 @@ def statuses(plan: Sequence[PlannedNode], state: RunState) -> dict[str, NodeStat
     known = {node.id for node in plan}
     found: dict[str, NodeStatus] = {}
     for key, node in state.nodes.items():
-        plain = _without_counts(key)
-        node_id = plain if plain in known else plain.rpartition("/")[2]
+        node_id = name if (name := name_of(key)) in known else id_of(key)
         if key == node_id:
             found[node_id] = node.status
         elif node_id in known and node_id not in state.nodes:
@@ -136,7 +136,7 @@ class _Tree:
         children: dict[str, list[PlannedNode]] = {}
         for node in plan:
             # A sub-flow's nodes stand in the node that calls it, unless they say otherwise.
-            holder = node.inside or node.id.rpartition("/")[0]
+            holder = node.inside or holder_of(node.id)
             inside[node.id] = holder if holder in names and holder != node.id else ""
             children.setdefault(inside[node.id], []).append(node)
         return cls(inside, children, names)
@@ -228,16 +228,3 @@ def _label(text: str) -> str:
     return "".join(
         c if c.isalnum() or c in f" ,…{_TIMES}" or (c == "_" and shown.isidentifier()) else f"#{ord(c)};" for c in shown
     )
-
-
-def _without_counts(key: str) -> str:
-    """Return the key without its items and rounds: `research/summary` for `research[3]/summary`."""
-    plain, depth = [], 0
-    for character in key:
-        if character in "[{":
-            depth += 1
-        elif character in "]}":
-            depth -= 1
-        elif not depth:
-            plain.append(character)
-    return "".join(plain)

@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from flownb.errors import Failure, FlowError
 from flownb.model.decision import Action, Decision, Via
 from flownb.model.events import RunStatus
+from flownb.model.key import is_whole, part_of
 from flownb.model.state import NodeState, NodeStatus, RunState, stamp
 from flownb.render.inert import code_span, cut, fenced, inert, one_line, quoted
 from flownb.text.logsection import LOG_HEADING, find_log
@@ -24,7 +25,6 @@ _MOST_ERRORS: Final = 20
 _MOST_DECISIONS: Final = 20
 _MESSAGE_CHARACTERS: Final = 4000
 _NOTHING: Final = "-"
-_PART: Final = re.compile(r"([^\[{]+)([\[{])\d+[\]}]")
 _BREAK: Final = r"(?:\r\n|\r(?!\n)|\n)"
 _BLANK_START: Final = re.compile(rf"{_BREAK}[ \t]*{_BREAK}")
 _BLANK_END: Final = re.compile(rf"(?:^|{_BREAK})[ \t]*{_BREAK}\Z")
@@ -161,7 +161,7 @@ def _summary(state: RunState) -> str:
 def _table(state: RunState) -> str:
     rows = ["| Node | Status | Duration | Output |", "|---|---|---|---|"]
     sums, waiting = _sums(state), state.clock.waiting_holders()
-    shown = [key for key in state.nodes if "[" not in key and "{" not in key]
+    shown = [key for key in state.nodes if is_whole(key)]
     shown += [node.id for node in state.plan if node.id not in state.nodes and not node.inside]
     for key in shown:
         node = state.nodes.get(key) or NodeState()
@@ -189,11 +189,11 @@ def _sums(state: RunState) -> dict[str, tuple[int, int, int]]:
     """Return node → how many items, how many rounds, and how many of them failed."""
     sums: dict[str, tuple[int, int, int]] = {}
     for key, node in state.nodes.items():
-        part = _PART.fullmatch(key)
-        if part:
-            items, rounds, failed = sums.get(part[1], (0, 0, 0))
-            is_item = part[2] == "["
-            sums[part[1]] = (items + is_item, rounds + (not is_item), failed + (node.status == NodeStatus.FAILED))
+        part = part_of(key)
+        if part and is_whole(part.owner):
+            items, rounds, failed = sums.get(part.owner, (0, 0, 0))
+            is_failed = node.status == NodeStatus.FAILED
+            sums[part.owner] = (items + part.is_item, rounds + (not part.is_item), failed + is_failed)
     return sums
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Callable
 from typing import Final
 
+from flownb.model.key import whole_of
 from flownb.render.inert import cut, fenced
 
 MOST_CHARACTERS: Final = 20_000
@@ -95,7 +95,7 @@ class Tapes:
 
     def take(self, key: str, text: str) -> None:
         """Take what a node, item or round printed; it stands under its node."""
-        holder = re.split(r"[\[{]", key, maxsplit=1)[0]
+        holder = whole_of(key)
         tape = self._tapes.get(holder)
         if tape is None:
             is_late = self._kept >= MOST_PRINTED

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
 
 from pydantic import JsonValue, SecretStr
 from pydantic_core import to_jsonable_python
@@ -32,12 +31,9 @@ from flownb.secrets import Redactor, find_secrets, with_values, without_values
 from flownb.store.decisions import withdraw
 from flownb.store.files import DISK, Disk, read_file, write_private
 from flownb.store.journal import Journal, read_state
-from flownb.store.paths import RunPaths, check_run_id, create_run, new_run_id
+from flownb.store.paths import RunPaths, check_run_id, create_run, new_run_id, state_folder_in
 from flownb.store.snapshot import write_snapshot
 from flownb.templates.terms import REDACTED
-
-STATE_FOLDER: Final = ".flownb"
-"""The state folder's name, beside the document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +147,7 @@ def state_root(workflow: Workflow, around: Around) -> Path:
     """Return the folder that holds a workflow's runs."""
     if around.state_dir is not None:
         return Path(around.state_dir)
-    return (workflow.path.parent if workflow.path else Path.cwd()) / STATE_FOLDER
+    return state_folder_in(workflow.path.parent if workflow.path else Path.cwd())
 
 
 def prepare_new(

@@ -24,7 +24,7 @@ from flownb.engine.namespace import Program
 from flownb.errors import FlowError, FlowInputError, FlowStateError
 from flownb.executors.base import Interrupts
 from flownb.executors.local import MainExecutor
-from flownb.executors.places import Places
+from flownb.executors.lookup import Executors
 from flownb.model.decision import Decision, Question, Request, Via, check_answer
 from flownb.model.events import Event
 from flownb.model.state import RunState
@@ -87,7 +87,7 @@ class Session:
         self.error: BaseException | None = None
         """What broke the run itself, as a full disk; None: nothing."""
         self._journal, self._redactor, self._hooks = prepared.journal, prepared.redactor, hooks
-        self._executors = Places(self.main, prepared.journal.held)
+        self._executors = Executors(self.main, prepared.journal.held)
         self.waiter: Callable[[float | None], bool | None] | None = None
         """Waits in place of `wait`, so that its thread can be served meanwhile; returns None where it cannot."""
         self.was_interrupted = False

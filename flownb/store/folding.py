@@ -9,6 +9,7 @@ from typing import Final
 from flownb.model import events as e
 from flownb.model.decision import Action
 from flownb.model.events import Event, RunStatus
+from flownb.model.key import item_key, round_key
 from flownb.model.state import RunState
 from flownb.store.lines import damaged
 from flownb.store.paths import RunPaths
@@ -79,7 +80,7 @@ def _odd_parts(state: RunState, event: e.NodeCompleted) -> str:
             return f"`{key}` has {len(event.parts)} values, not one"
         case e.Gather.ITEMS if not 0 <= count <= len(state.nodes):
             return f"`{key}` has {count:,} items, of which most are missing"
-        case e.Gather.LAST if f"{key}{{{count - 1}}}" not in state.nodes:
+        case e.Gather.LAST if round_key(key, count - 1) not in state.nodes:
             return f"`{key}` has {count:,} rounds, of which the last is missing"
         case _:
             return ""
@@ -105,8 +106,8 @@ def _weight(event: e.NodeCompleted, weights: dict[str, int]) -> int:
         case None:
             return 1
         case e.Gather.ITEMS:
-            return sum(weights.get(f"{event.key}[{index}]", 0) for index in range(event.count))
+            return sum(weights.get(item_key(event.key, index), 0) for index in range(event.count))
         case e.Gather.LAST:
-            return weights.get(f"{event.key}{{{event.count - 1}}}", 0)
+            return weights.get(round_key(event.key, event.count - 1), 0)
         case _:
             return sum(weights.get(key, 0) for key in event.parts.values())

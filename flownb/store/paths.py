@@ -34,6 +34,15 @@ _IGNORED: Final = """\
 """
 
 
+def state_folder_in(folder: Path | None = None) -> Path:
+    """Return the state folder that runs are kept in where nobody chose another.
+
+    Args:
+        folder: The document's folder; None: the working directory.
+    """
+    return (folder or Path()) / ".flownb"
+
+
 @dataclass(frozen=True, slots=True)
 class RunPaths:
     """Where everything of one run lies (interfaces.md, section 4). Nothing of it need exist."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,18 +13,24 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from flownb.errors import Failure
 from flownb.model import events as e
 from flownb.model.events import Event
-from flownb.render.inert import cut, one_line, visible
+from flownb.model.key import is_whole
+from flownb.model.state import NodeStatus, RunState
+from flownb.render.inert import one_line, visible
 from flownb.render.log import describe_decision, seconds
+from flownb.render.progress import Line, Progress, reason
 from flownb.runtimes.base import Printed
 
 REDRAWS_PER_S: Final = 10
 """How often the lines are drawn anew, at most."""
-_SHOWN_CHARACTERS: Final = 120
 _READABLE: Final = frozenset({"stdout", "stderr", "text/plain", "text/markdown"})
-_PART: Final = re.compile(r"(.*)[\[{]\d+[\]}]")
+_STYLES: Final[Mapping[NodeStatus, str]] = {
+    NodeStatus.COMPLETED: "green",
+    NodeStatus.FAILED: "red",
+    NodeStatus.SKIPPED: "dim",
+    NodeStatus.CANCELLED: "magenta",
+}
 
 
 def error_console() -> Console:
@@ -34,7 +38,7 @@ def error_console() -> Console:
     return Console(file=sys.stderr, highlight=False, markup=False, emoji=False, force_jupyter=False)
 
 
-class Progress:
+class ProgressDisplay:
     """Shows how far a run is, on standard error: redrawn lines on a terminal, otherwise a line for each start and end.
 
     Thread-safe: events and outputs may come from any thread.
@@ -49,16 +53,17 @@ class Progress:
         """
         self._console, self._now = console, now
         self._lock = threading.RLock()
-        self._lines: dict[str, _Line] = {}
+        self._progress = Progress(RunState())
         self._partial: dict[str, str] = {}
         self._held: list[Text] | None = None
         self._live: Live | None = None
 
-    def listen(self, event: Event) -> None:
+    def watch(self, event: Event, state: RunState) -> None:
         """Take an event in."""
         with self._lock:
-            self._take(event)
-            if self._console.is_terminal and self._lines and self._live is None and self._held is None:
+            self._progress.watch(event, state)
+            self._tell(event)
+            if self._console.is_terminal and self._progress.under_way and self._live is None and self._held is None:
                 self._start()
 
     def printed(self, key: str, printed: Printed) -> None:
@@ -87,7 +92,7 @@ class Progress:
                 held, self._held = self._held or [], None
                 for text in held:
                     self._console.print(text)
-                if self._console.is_terminal and self._lines:
+                if self._console.is_terminal and self._progress.under_way:
                     self._start()
 
     def close(self) -> None:
@@ -95,61 +100,28 @@ class Progress:
         with self._lock:
             for key in list(self._partial):
                 self._end_line(key)
-            self._lines.clear()
+            self._progress = Progress(RunState())
             self._stop()
 
-    def _take(self, event: Event) -> None:
+    def _tell(self, event: Event) -> None:
         match event:
-            case e.NodeStarted(key=key, attempt=attempt):
-                self._started(key, attempt, event.at)
+            case e.NodeStarted(key=key, attempt=1) if is_whole(key) and not self._console.is_terminal:
+                self._say(f"{key}: running")
             case e.AttemptFailed(key=key, failure=failure, wait_s=wait_s):
                 self._say(
-                    f"{key}: attempt {failure.attempts} failed, again in {wait_s:.1f} s: {_reason(failure)}", "yellow"
+                    f"{key}: attempt {failure.attempts} failed, again in {wait_s:.1f} s: {reason(failure)}", "yellow"
                 )
-            case e.NodeCompleted(key=key):
-                self._ended(
-                    key, "completed", event.at, "green", f"fallback: {event.fallback}" if event.fallback else ""
-                )
-            case e.NodeFailed(key=key, failure=failure):
-                self._ended(key, "failed", event.at, "red", _reason(failure))
-            case e.NodeSkipped(key=key, reason=reason):
-                self._ended(key, "skipped", event.at, "dim", reason)
-            case e.NodeCancelled(key=key):
-                self._ended(key, "cancelled", event.at, "magenta")
+            case e.NodeCompleted(key=key) | e.NodeFailed(key=key) | e.NodeSkipped(key=key) | e.NodeCancelled(key=key):
+                self._end_line(key)
+                if is_whole(key):
+                    line = self._progress.lines[key]
+                    self._say(_end_of(line, event.at), _STYLES[line.status])
             case e.Asked(question=question):
-                self._said(question.key, "waits for an answer", "yellow")
+                self._say(f"{question.key}: waits for an answer", "yellow")
             case e.Decided(key=key, decision=decision):
-                self._said(key, describe_decision(decision), "yellow")
+                self._say(f"{key}: {describe_decision(decision)}", "yellow")
             case _:
                 return
-
-    def _started(self, key: str, attempt: int, at: datetime) -> None:
-        if not _is_plain(key):
-            return
-        line = self._lines.setdefault(key, _Line(at))
-        line.attempt = attempt
-        if attempt == 1 and not self._console.is_terminal:
-            self._say(f"{key}: running")
-
-    def _said(self, key: str, what: str, style: str) -> None:
-        if key in self._lines:
-            self._lines[key].doing = what
-        self._say(f"{key}: {what}", style)
-
-    def _ended(self, key: str, status: str, at: datetime, style: str, note: str = "") -> None:
-        self._end_line(key)
-        if not _is_plain(key):
-            holder = _PART.fullmatch(key)
-            if holder and holder[1] in self._lines:
-                self._lines[holder[1]].parts += 1
-            return
-        line = self._lines.pop(key, None)
-        notes = [f"{line.attempt} attempts"] if line and line.attempt > 1 else []
-        notes += [f"{line.parts:,} parts"] if line and line.parts else []
-        notes += [note] if note else []
-        told = f" ({', '.join(notes)})" if notes else ""
-        took = f" {seconds((at - line.since).total_seconds())}" if line else ""
-        self._say(f"{key}: {status}{told}{took}", style)
 
     def _end_line(self, key: str) -> None:
         rest = self._partial.pop(key, "")
@@ -180,35 +152,21 @@ class Progress:
             live.stop()
 
     def _draw(self) -> Group:
-        lines = list(self._lines.items())
-        now = self._now()
-        return Group(*(Text(_progress_line(key, line, now), no_wrap=True, overflow="ellipsis") for key, line in lines))
+        lines, now = list(self._progress.under_way.values()), self._now()
+        return Group(*(Text(_progress_line(line, now), no_wrap=True, overflow="ellipsis") for line in lines))
 
 
-@dataclass(slots=True)
-class _Line:
-    """One node that is under way."""
-
-    since: datetime
-    """When it began."""
-    attempt: int = 1
-    """Which attempt, from 1."""
-    doing: str = "running"
-    """What it does."""
-    parts: int = 0
-    """How many items or rounds have ended."""
+def _end_of(line: Line, now: datetime) -> str:
+    notes = [f"{line.attempt} attempts"] if line.attempt > 1 else []
+    notes += [f"{line.parts:,} parts"] if line.parts else []
+    notes += [line.note] if line.note else []
+    told = f" ({', '.join(notes)})" if notes else ""
+    took_s = line.took_s(now)
+    return f"{line.key}: {line.status}{told}{'' if took_s is None else f' {seconds(took_s)}'}"
 
 
-def _reason(failure: Failure) -> str:
-    return cut(one_line(f"{failure.type}: {failure.message}"), _SHOWN_CHARACTERS)
-
-
-def _is_plain(key: str) -> bool:
-    return "[" not in key and "{" not in key
-
-
-def _progress_line(key: str, line: _Line, now: datetime) -> str:
-    took = max(0.0, (now - line.since).total_seconds())
+def _progress_line(line: Line, now: datetime) -> str:
     attempt = f", attempt {line.attempt}" if line.attempt > 1 else ""
-    parts = f", {line.parts:,} parts done" if line.parts else ""
-    return one_line(f"{key}: {line.doing}{attempt}{parts} {took:.0f}s")
+    of = f" of {line.total:,}" if line.total else ""
+    parts = f", {line.parts:,}{of} parts done" if line.parts else ""
+    return one_line(f"{line.key}: {line.note or line.status}{attempt}{parts} {line.took_s(now) or 0.0:.0f}s")

@@ -22,7 +22,7 @@ import flownb
 from flownb.errors import NodeError
 from flownb.executors import dask
 from flownb.executors.dask import ADDRESS, DaskExecutor
-from flownb.executors.parcel import pack_body
+from flownb.executors.payload import pack_body
 from flownb.model import events as e
 from flownb.runtimes.base import Printed
 from flownb.runtimes.frames import person_frames, person_place
@@ -206,8 +206,8 @@ def test_a_body_that_a_worker_takes_after_it_was_stopped_does_not_begin(client: 
     task = dask._Task()
     task._client, task._future = client, client.submit(int, pure=False)
     task._stop_there()
-    parcel = pack_body(body(noting(tmp_path / "began", "1")), is_async=False)
-    client.submit(dask.perform, parcel, task.key, pure=False).result()
+    payload = pack_body(body(noting(tmp_path / "began", "1")), is_async=False)
+    client.submit(dask.perform, payload, task.key, pure=False).result()
     Event(task.key, client=client).clear()
     assert lines_of(tmp_path / "began") == []
 

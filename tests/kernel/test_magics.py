@@ -285,7 +285,7 @@ def test_what_cannot_be_drawn_is_said_and_the_run_goes_on(k: Kernel) -> None:
     "what",
     [
         "notebook.card.Card.__init__",
-        "notebook.board.Board.draw",
+        "notebook.view.draw_board",
         "notebook.cards.Cards._settle",
         "notebook.shown.Shown.folded",
     ],
@@ -354,15 +354,15 @@ def test_where_buttons_are_dead_while_a_cell_waits_it_ends_with_an_error_that_sa
 
 
 def test_a_fault_of_our_own_on_the_cells_thread_ends_the_run_and_shows_none_of_our_frames(k: Kernel) -> None:
-    k.run("from flownb.executors.base import Call; perform = Call.perform\ndef bad(*_): raise RuntimeError('bad job')")
-    k.run("Call.perform = bad")
+    k.run("from flownb.executors.base import Job; perform = Job.perform\ndef bad(*_): raise RuntimeError('bad job')")
+    k.run("Job.perform = bad")
     try:
         cell = k.run("%%flow --run-id bad-job\n## A\n```python\n1\n```\n")
         error = error_of(cell)
         assert error == "FlowError: run bad-job broke off: RuntimeError: bad job\nhint: to go on: %flow_resume bad-job"
         assert "**The run broke off:** RuntimeError: bad job" in cell.text
     finally:
-        assert k.run("Call.perform = perform").ok
+        assert k.run("Job.perform = perform").ok
     resumed = k.run("%flow_resume bad-job")
     assert resumed.ok, resumed.text
 

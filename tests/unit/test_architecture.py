@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "flownb"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LATE = ("IPython", "ipywidgets", "httpx", "sqlalchemy", "yaml", "nbformat", "pandas", "numpy")
+IMPORTED_AS = {"ipython": "IPython", "markdown-it-py": "markdown_it", "pyyaml": "yaml"}
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "handlers", "base_classes"}
 
 
@@ -64,3 +67,22 @@ def test_importing_flownb_starts_no_thread() -> None:
     code = "import threading, flownb; print(threading.active_count())"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1"]
+
+
+def test_every_dependency_is_imported() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    names = {re.split(r"[>=<]", item)[0] for item in declared}
+    modules = {IMPORTED_AS.get(name, name.replace("-", "_")) for name in names}
+    imported = {
+        name
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name in _imports(node)
+    }
+    assert modules - imported == set()
+
+
+def _imports(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name.partition(".")[0] for alias in node.names]
+    return [node.module.partition(".")[0]] if isinstance(node, ast.ImportFrom) and node.module else []

@@ -322,7 +322,7 @@ def test_a_stop_that_comes_before_the_body_is_reached_is_not_lost() -> None:
     class StopsTooEarly:
         @contextlib.contextmanager
         def body(self, key: object = None) -> Iterator[None]:
-            assert isinstance(key, base.Call)
+            assert isinstance(key, base.Job)
             assert key._stop(again=False)
             yield
 
@@ -330,11 +330,11 @@ def test_a_stop_that_comes_before_the_body_is_reached_is_not_lost() -> None:
             """Do nothing: the body does not run yet."""
 
     async def main() -> None:
-        call = base.Call(lambda: ran.append(1), nobody, base.Returns(asyncio.get_running_loop()))
-        call.perform(StopsTooEarly())
-        call.hand_back()
+        job = base.Job(lambda: ran.append(1), nobody, base.Returns(asyncio.get_running_loop()))
+        job.perform(StopsTooEarly())
+        job.hand_back()
         with pytest.raises(NodeError):
-            await call.result()
+            await job.result()
 
     asyncio.run(main())
     assert ran == []

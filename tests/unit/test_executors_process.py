@@ -21,8 +21,8 @@ from flownb.errors import NodeError
 from flownb.executors.base import Executor
 from flownb.executors.interrupt import ThreadInterrupt
 from flownb.executors.local import MainExecutor
-from flownb.executors.parcel import ELSEWHERE, carry_out, open_outcome, pack_body
-from flownb.executors.places import Places
+from flownb.executors.lookup import Executors
+from flownb.executors.payload import ELSEWHERE, carry_out, open_outcome, pack_body
 from flownb.executors.process import ProcessExecutor
 from flownb.model.events import AttemptFailed, Event
 from flownb.model.policy import ExecutorName
@@ -168,10 +168,10 @@ def test_an_executor_that_cannot_be_closed_does_not_keep_the_others(capfd: pytes
             raise OSError("cannot close")
 
     closed = []
-    places = Places(MainExecutor(lambda _: None, ThreadInterrupt()))
-    places[ExecutorName.MAIN] = cast("Executor", Broken())
-    places[ExecutorName.THREAD].close = lambda: closed.append(1)  # type: ignore[method-assign]  # To see it.
-    places.close()
+    executors = Executors(MainExecutor(lambda _: None, ThreadInterrupt()))
+    executors[ExecutorName.MAIN] = cast("Executor", Broken())
+    executors[ExecutorName.THREAD].close = lambda: closed.append(1)  # type: ignore[method-assign]  # To see it.
+    executors.close()
     assert closed == [1]
     assert "OSError: cannot close" in capfd.readouterr().err
 

@@ -7,7 +7,8 @@ from flownb.model import events as e
 from flownb.model.decision import Decision, Question
 from flownb.model.events import Event, PlannedNode, RunStatus
 from flownb.model.state import RunState
-from flownb.notebook.board import MOST_LINES, Board, elapsed
+from flownb.notebook.board import MOST_LINES, draw_board, elapsed
+from flownb.render.progress import Progress
 
 START = datetime(2026, 11, 23, 10, 15, tzinfo=UTC)
 
@@ -29,19 +30,19 @@ def state_of(plan: tuple[PlannedNode, ...], *events: Event) -> RunState:
     return state
 
 
-def board(plan: tuple[PlannedNode, ...], *events: Event) -> Board:
-    made = Board(state_of(plan))
+def board(plan: tuple[PlannedNode, ...], *events: Event) -> Progress:
+    made = Progress(state_of(plan))
     for event in events:
         made.take(event)
     return made
 
 
-def drawn(made: Board, seconds: float = 10, **totals: int) -> list[str]:
-    return made.draw(at(seconds), totals.get).splitlines()
+def drawn(made: Progress, seconds: float = 10) -> list[str]:
+    return draw_board(made, at(seconds)).splitlines()
 
 
-def row(made: Board, key: str, seconds: float = 10, **totals: int) -> str:
-    return next(line for line in drawn(made, seconds, **totals) if line.split("|")[2:3] == [f" {key} "])
+def row(made: Progress, key: str, seconds: float = 10) -> str:
+    return next(line for line in drawn(made, seconds) if line.split("|")[2:3] == [f" {key} "])
 
 
 def failure(message: str = "503") -> Failure:
@@ -69,14 +70,14 @@ def test_attempts_are_counted_and_the_wait_is_explained() -> None:
 
 
 def test_items_are_summed_up_in_their_nodes_line() -> None:
-    made = board(planned("score"), e.NodeStarted(at=at(0), key="score"))
+    made = board(planned("score"), e.NodeStarted(at=at(0), key="score", count=16))
     for index in range(7):
         made.take(e.NodeStarted(at=at(1), key=f"score[{index}]"))
         made.take(e.NodeCompleted(at=at(1), key=f"score[{index}]"))
     made.take(e.NodeFailed(at=at(1), key="score[7]", failure=failure(), continued=True))
     made.take(e.NodeCompleted(at=at(1), key="score[0]/inside"))
-    assert row(made, "score", score=1000) == "| ▶\ufe0e | score | running · 8/1,000 · 1 failed | 10.0 s |"
-    assert drawn(made, score=16)[0].endswith("▰" * 10 + "▱" * 10 + " 0/1")
+    assert row(made, "score") == "| ▶\ufe0e | score | running · 8/16 · 1 failed | 10.0 s |"
+    assert drawn(made)[0].endswith("▰" * 10 + "▱" * 10 + " 0/1")
     assert len(made.lines) == 1
 
 
@@ -85,10 +86,10 @@ def test_a_question_waits_and_its_answer_lets_it_run() -> None:
     made = board(planned("ask"), e.NodeStarted(at=at(0), key="ask"), e.Asked(at=at(0), question=question))
     assert row(made, "ask") == "| ◆ | ask | waits for an answer |  |"
     assert "· waiting ·" in drawn(made)[0]
-    assert not made.ticks
+    assert not made.is_busy
     made.take(e.Decided(at=at(2), key="ask", decision=Decision(action="approve")))
     assert "approve" in row(made, "ask")
-    assert made.ticks
+    assert made.is_busy
 
 
 def test_a_run_waits_only_when_nothing_else_runs() -> None:
@@ -103,7 +104,7 @@ def test_a_run_waits_only_when_nothing_else_runs() -> None:
 
 def test_a_partly_answered_foreach_waits_but_while_an_item_of_it_runs() -> None:
     state = state_of(planned("each"))
-    made = Board(state)
+    made = Progress(state)
     heads = []
     item = [e.NodeStarted(at=at(0), key=f"each[{index}]") for index in range(2)]
     asked = [Question(key=f"each[{index}]/ask", heading="Ask", text="?", asked_at=at(0)) for index in range(2)]
@@ -138,7 +139,7 @@ def test_ends_are_told_with_their_reason() -> None:
     assert row(made, "a").endswith("… | 1.0 s |")
     assert "skipped · when: false" in row(made, "b")
     assert "cancelled" in row(made, "c")
-    assert "by its fallback cached" in row(made, "d")
+    assert "fallback: cached" in row(made, "d")
     assert "· failed ·" in drawn(made)[0]
 
 
@@ -169,13 +170,13 @@ def test_a_resumed_run_begins_with_what_was_done() -> None:
     done: list[Event] = [
         e.NodeStarted(at=at(0), key="a"),
         e.NodeCompleted(at=at(2), key="a"),
-        e.NodeStarted(at=at(2), key="b"),
+        e.NodeStarted(at=at(2), key="b", count=4),
         e.NodeStarted(at=at(2), key="b[0]"),
         e.NodeCompleted(at=at(3), key="b[0]"),
     ]
-    made = Board(state_of(planned("a", "b"), *done))
+    made = Progress(state_of(planned("a", "b"), *done))
     assert row(made, "a") == "| ✔\ufe0e | a | completed · kept from before | 2.0 s |"
-    assert "1/4" in row(made, "b", b=4)
+    assert "1/4" in row(made, "b")
 
 
 def test_durations_read_as_people_say_them() -> None:

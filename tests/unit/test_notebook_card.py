@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from flownb.errors import FlowInputError
-from flownb.model.decision import Action, Decision, Question, Request, Via
-from flownb.notebook.card import Card, decision_line, person
+from flownb.model.decision import Action, Decision, Question, Request, Via, user_name
+from flownb.notebook.card import Card, decision_line
 from flownb.notebook.fields import Form
 from flownb.notebook.publishing import Display
 
@@ -67,7 +67,7 @@ def test_a_button_stores_who_decided_what_and_how(label: str, action: str) -> No
     made = card(ask(), answers)
     press(made, label)
     (given,) = answers.given
-    assert (given.action, given.by, given.via, given.input) == (action, person(), Via.NOTEBOOK, None)
+    assert (given.action, given.by, given.via, given.input) == (action, user_name(), Via.NOTEBOOK, None)
     assert given.at is not None
     assert all(button.disabled for button in made._row.children)
 

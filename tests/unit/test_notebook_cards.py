@@ -45,7 +45,7 @@ class Shown:
 
     def __init__(self) -> None:
         self.publisher, self.state = Publisher(), RunState(run_id="r", workflow="weekly")
-        self.view = View(self.publisher, self.state, lambda data: data, lambda _key: None)
+        self.view = View(self.publisher, self.state, lambda data: data)
         self.cards = Cards(self.view, self.publisher, "r", lambda value: [Display({"text/plain": repr(value)})])
 
     def ask(self, key: str, *, settled: bool = False) -> None:

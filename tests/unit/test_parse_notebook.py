@@ -14,10 +14,17 @@ NODE = "## A\n\n```python\n1\n```"
 
 
 def notebook(tmp_path: Path, *sources: str | list[str]) -> Path:
-    cells = [{"cell_type": "markdown", "source": "%%flow"}]
-    cells += [{"cell_type": "code", "source": source} for source in sources]  # type: ignore[dict-item]
+    cells: list[dict[str, object]] = [{"cell_type": "markdown", "metadata": {}, "source": "%%flow"}]
+    cells += [
+        {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None, "source": source}
+        for source in sources
+    ]
+    return written(tmp_path, {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells})
+
+
+def written(tmp_path: Path, content: object) -> Path:
     path = tmp_path / "nb.ipynb"
-    path.write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells}), encoding="utf-8")
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
     return path
 
 
@@ -48,14 +55,34 @@ def test_problems_are_named_by_cell_and_line(tmp_path: Path) -> None:
     assert str(caught.value.problems[0].span) == f"{path}#cell 2:5"
 
 
+def test_a_notebook_of_an_older_version_is_read(tmp_path: Path) -> None:
+    code = {"cell_type": "code", "language": "python", "metadata": {}, "outputs": [], "collapsed": False}
+    sheet = {"metadata": {}, "cells": [{**code, "input": ["%%flow\n", "# Old\n", NODE]}]}
+    path = written(tmp_path, {"nbformat": 3, "nbformat_minor": 0, "metadata": {"name": "old"}, "worksheets": [sheet]})
+    assert [(cell.index, cell.name) for cell in flow_cells(path)] == [(1, "old")]
+
+
+BROKEN = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": "x", "source": ""}
+
+
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"cells": 3}', '{"cells": [3, {"cell_type": "code"}]}', "[" * 100_000]
+    "content, why",
+    [
+        ("", "it is no JSON"),
+        ("[" * 100_000, "it is no JSON"),
+        ("[]", "its parts are not those of a notebook"),
+        ({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": 3}, "its parts are not those of a notebook"),
+        ({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code"}]}, "metadata"),
+        ({"nbformat": 99, "nbformat_minor": 0}, "Unsupported nbformat version 99"),
+        (
+            {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [BROKEN]},
+            r"'x' is not of type 'integer', 'null' \(at notebook\['cells'\]\[0\]\['execution_count'\]\)",
+        ),
+    ],
 )
-def test_what_is_no_notebook_is_refused(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "nb.ipynb"
-    path.write_text(content, encoding="utf-8")
-    with pytest.raises(FlowInputError):
-        parse_notebook(path, None)
+def test_what_is_no_notebook_is_refused_and_the_message_says_why(tmp_path: Path, content: object, why: str) -> None:
+    with pytest.raises(FlowInputError, match=rf"nb\.ipynb is no notebook: .*{why}"):
+        parse_notebook(written(tmp_path, content), None)
 
 
 def test_a_missing_notebook_is_refused(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from flownb.model.state import (
     RunState,
     decision_json,
     fingerprint_of,
-    node_id,
     stamp,
 )
 from flownb.model.state_file import state_json
@@ -232,14 +231,6 @@ def test_a_resume_forgets_the_nodes_that_it_names_with_their_answers() -> None:
     state = fold([*history, resumed("a", "a[1]", "review", "unknown")])
     assert list(state.nodes) == ["kept"]
     assert (state.questions, state.decisions) == ({}, {})
-
-
-@pytest.mark.parametrize(
-    "key, expected",
-    [("a", "a"), ("a[3]", "a"), ("a{2}", "a"), ("research[3]/summary", "summary"), ("a[1]/b{2}", "b")],
-)
-def test_a_key_holds_its_node_s_id(key: str, expected: str) -> None:
-    assert node_id(key) == expected
 
 
 def test_moments_are_written_in_milliseconds_and_utc() -> None:

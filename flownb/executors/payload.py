@@ -45,15 +45,15 @@ def pack_body(function: Function, *, is_async: bool) -> bytes:
     return data
 
 
-def carry_out(parcel: bytes, began: Began | None = None) -> bytes:
+def carry_out(payload: bytes, began: Began | None = None) -> bytes:
     """Carry out a body that came as bytes, on this thread, and return its outcome as bytes; raises nothing.
 
     Args:
-        parcel: What `pack_body` returned.
+        payload: What `pack_body` returned.
         began: Called with the loop and the task of a body that awaits, there.
     """
     try:
-        function, is_async = cloudpickle.loads(parcel)
+        function, is_async = cloudpickle.loads(payload)
         outcome = _Outcome(_perform(function, is_async, began))
     except BaseException as error:  # noqa: BLE001 Whatever it is, it is the node's failure.
         return pack_error(error)

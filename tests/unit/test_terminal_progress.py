@@ -18,32 +18,33 @@ from flownb.model.events import (
     NodeSkipped,
     NodeStarted,
 )
+from flownb.model.state import RunState
 from flownb.runtimes.base import Printed
-from flownb.terminal.progress import Progress
+from flownb.terminal.progress import ProgressDisplay
 
 BEGIN = datetime(2026, 11, 23, tzinfo=UTC)
 LATER = BEGIN + timedelta(seconds=4.1)
 FAILURE = Failure(node="a", type="ValueError", message="no\nmore")
 
 
-def plain() -> tuple[Progress, io.StringIO]:
+def plain() -> tuple[ProgressDisplay, io.StringIO]:
     file = io.StringIO()
-    return Progress(Console(file=file, width=80)), file
+    return ProgressDisplay(Console(file=file, width=80)), file
 
 
-def at_a_terminal() -> tuple[Progress, io.StringIO]:
+def at_a_terminal() -> tuple[ProgressDisplay, io.StringIO]:
     file = io.StringIO()
     console = Console(file=file, width=80, height=20, force_terminal=True, color_system=None)
-    return Progress(console, now=lambda: LATER), file
+    return ProgressDisplay(console, now=lambda: LATER), file
 
 
 def test_without_a_terminal_there_is_a_line_for_each_start_and_end() -> None:
     progress, file = plain()
-    progress.listen(NodeStarted(at=BEGIN, key="a"))
-    progress.listen(AttemptFailed(at=BEGIN, key="a", failure=FAILURE, wait_s=1.5))
-    progress.listen(NodeStarted(at=BEGIN, key="a", attempt=2))
-    progress.listen(NodeCompleted(at=LATER, key="a"))
-    progress.listen(NodeSkipped(at=LATER, key="b", reason="when: false"))
+    progress.watch(NodeStarted(at=BEGIN, key="a"), RunState())
+    progress.watch(AttemptFailed(at=BEGIN, key="a", failure=FAILURE, wait_s=1.5), RunState())
+    progress.watch(NodeStarted(at=BEGIN, key="a", attempt=2), RunState())
+    progress.watch(NodeCompleted(at=LATER, key="a"), RunState())
+    progress.watch(NodeSkipped(at=LATER, key="b", reason="when: false"), RunState())
     progress.close()
     assert file.getvalue().splitlines() == [
         "a: running",
@@ -55,21 +56,21 @@ def test_without_a_terminal_there_is_a_line_for_each_start_and_end() -> None:
 
 def test_items_are_counted_in_their_nodes_line() -> None:
     progress, file = plain()
-    progress.listen(NodeStarted(at=BEGIN, key="a"))
+    progress.watch(NodeStarted(at=BEGIN, key="a"), RunState())
     for index in range(1200):
-        progress.listen(NodeStarted(at=BEGIN, key=f"a[{index}]"))
-        progress.listen(NodeStarted(at=BEGIN, key=f"a[{index}]/b"))
-        progress.listen(NodeCompleted(at=BEGIN, key=f"a[{index}]/b"))
-        progress.listen(NodeCompleted(at=BEGIN, key=f"a[{index}]"))
-    progress.listen(NodeCompleted(at=LATER, key="a", gather=Gather.ITEMS, count=1200))
+        progress.watch(NodeStarted(at=BEGIN, key=f"a[{index}]"), RunState())
+        progress.watch(NodeStarted(at=BEGIN, key=f"a[{index}]/b"), RunState())
+        progress.watch(NodeCompleted(at=BEGIN, key=f"a[{index}]/b"), RunState())
+        progress.watch(NodeCompleted(at=BEGIN, key=f"a[{index}]"), RunState())
+    progress.watch(NodeCompleted(at=LATER, key="a", gather=Gather.ITEMS, count=1200), RunState())
     assert file.getvalue().splitlines() == ["a: running", "a: completed (1,200 parts) 4.10s"]
 
 
 def test_failures_fallbacks_and_cancelling_are_told() -> None:
     progress, file = plain()
-    progress.listen(NodeFailed(at=BEGIN, key="a", failure=FAILURE))
-    progress.listen(NodeCompleted(at=BEGIN, key="b", fallback="cached"))
-    progress.listen(NodeCancelled(at=BEGIN, key="c"))
+    progress.watch(NodeFailed(at=BEGIN, key="a", failure=FAILURE), RunState())
+    progress.watch(NodeCompleted(at=BEGIN, key="b", fallback="cached"), RunState())
+    progress.watch(NodeCancelled(at=BEGIN, key="c"), RunState())
     assert file.getvalue().splitlines() == [
         "a: failed (ValueError: no\\nmore)",
         "b: completed (fallback: cached)",
@@ -79,8 +80,8 @@ def test_failures_fallbacks_and_cancelling_are_told() -> None:
 
 def test_questions_and_answers_are_told() -> None:
     progress, file = plain()
-    progress.listen(Asked(at=BEGIN, question=Question(key="a", heading="A", text="?", asked_at=BEGIN)))
-    progress.listen(Decided(at=BEGIN, key="a", decision=Decision(action="reject", via="default")))
+    progress.watch(Asked(at=BEGIN, question=Question(key="a", heading="A", text="?", asked_at=BEGIN)), RunState())
+    progress.watch(Decided(at=BEGIN, key="a", decision=Decision(action="reject", via="default")), RunState())
     assert file.getvalue().splitlines() == ["a: waits for an answer", "a: reject (nobody could answer)"]
 
 
@@ -91,7 +92,7 @@ def test_what_nodes_print_stands_behind_their_keys_in_whole_lines() -> None:
     progress.printed("a", Printed("stdout", "o\nthr"))
     progress.printed("c", Printed("image/png", "iVBOR"))
     progress.printed("c", Printed("text/markdown", "# x"))
-    progress.listen(NodeCompleted(at=BEGIN, key="a"))
+    progress.watch(NodeCompleted(at=BEGIN, key="a"), RunState())
     assert file.getvalue().splitlines() == [
         "[a] one",
         "[b] other",
@@ -117,9 +118,9 @@ def test_long_lines_are_not_broken() -> None:
 
 def test_a_terminal_shows_what_is_under_way() -> None:
     progress, file = at_a_terminal()
-    progress.listen(NodeStarted(at=BEGIN, key="a", attempt=2))
-    progress.listen(NodeStarted(at=BEGIN, key="a[0]"))
-    progress.listen(NodeCompleted(at=BEGIN, key="a[0]"))
+    progress.watch(NodeStarted(at=BEGIN, key="a", attempt=2), RunState())
+    progress.watch(NodeStarted(at=BEGIN, key="a[0]"), RunState())
+    progress.watch(NodeCompleted(at=BEGIN, key="a[0]"), RunState())
     with progress.paused():
         drawn = file.getvalue()
     progress.close()
@@ -128,11 +129,11 @@ def test_a_terminal_shows_what_is_under_way() -> None:
 
 def test_while_paused_nothing_is_drawn_and_nothing_lost() -> None:
     progress, file = at_a_terminal()
-    progress.listen(NodeStarted(at=BEGIN, key="a"))
+    progress.watch(NodeStarted(at=BEGIN, key="a"), RunState())
     with progress.paused():
         before = file.getvalue()
         progress.printed("a", Printed("stdout", "held\n"))
-        progress.listen(NodeStarted(at=BEGIN, key="b"))
+        progress.watch(NodeStarted(at=BEGIN, key="b"), RunState())
         assert file.getvalue() == before
     progress.close()
     assert "[a] held" in file.getvalue()[len(before) :]

@@ -13,7 +13,7 @@ from flownb.executors.process import ProcessExecutor
 from flownb.model.policy import ExecutorName
 
 
-class Places(dict[ExecutorName, Executor]):
+class Executors(dict[ExecutorName, Executor]):
     """Name → executor. Looking one up makes it, with the context variables of where this was made."""
 
     def __init__(self, main: MainExecutor, held: int | None = None) -> None:
