@@ -71,7 +71,7 @@ def test_the_format_is_written_though_it_is_the_default(state_dir: Path) -> None
 
 def test_events_that_are_ready_together_are_written_with_one_sync(paths: RunPaths) -> None:
     synced: list[int] = []
-    with Journal.create(on(paths, sync=lambda fd: synced.append(os.fstat(fd).st_size))) as journal:
+    with Journal.create(on(paths, sync_data=lambda fd: synced.append(os.lseek(fd, 0, os.SEEK_CUR)))) as journal:
         synced.clear()
         journal.append([started(), completed("a"), completed("b")])
     assert synced == [paths.journal.stat().st_size]
@@ -79,7 +79,7 @@ def test_events_that_are_ready_together_are_written_with_one_sync(paths: RunPath
 
 def test_no_events_are_not_written(paths: RunPaths) -> None:
     synced: list[int] = []
-    with Journal.create(on(paths, sync=synced.append)) as journal:
+    with Journal.create(on(paths, sync_data=synced.append)) as journal:
         synced.clear()
         journal.append([])
     assert synced == []
@@ -176,7 +176,7 @@ def test_a_full_disk_takes_nothing_that_was_stored_before(state_dir: Path) -> No
 
 def test_events_that_could_not_be_synced_did_not_happen_and_nothing_may_follow(state_dir: Path) -> None:
     paths = make_run(state_dir, [started()])
-    with Journal.open_for_append(on(paths, sync=unsynced)) as journal:
+    with Journal.open_for_append(on(paths, sync_data=unsynced)) as journal:
         with pytest.raises(FlowStateError, match="the disk is gone") as caught:
             journal.append([completed("a")])
         with pytest.raises(FlowStateError, match="an earlier write failed"):
@@ -194,7 +194,7 @@ def test_an_interrupt_while_writing_leaves_nothing_of_the_events(state_dir: Path
             raise KeyboardInterrupt
 
     paths = make_run(state_dir, [started()])
-    with Journal.open_for_append(on(paths, sync=interrupted)) as journal:
+    with Journal.open_for_append(on(paths, sync_data=interrupted)) as journal:
         with pytest.raises(KeyboardInterrupt):
             journal.append([completed("a")])
         assert read_journal(paths.journal) == [started()]
@@ -207,6 +207,64 @@ def test_what_the_disk_takes_in_pieces_is_stored_whole(state_dir: Path) -> None:
     with Journal.open_for_append(on(paths, write=lambda fd, data: os.write(fd, data[:7]))) as journal:
         journal.append([completed("a", "x" * 50), completed("b")])
     assert read_journal(paths.journal) == [started(), completed("a", "x" * 50), completed("b")]
+
+
+def test_room_is_made_ahead_and_given_back_when_the_journal_is_closed(state_dir: Path) -> None:
+    paths = make_run(state_dir, [started()])
+    written = paths.journal.stat().st_size
+    with Journal.open_for_append(paths) as journal:
+        journal.append([completed("a")])
+        content = paths.journal.read_bytes()
+        assert len(content) > len(content.rstrip(b"\0")) > written
+        assert read_journal(paths.journal) == [started(), completed("a")]
+    assert paths.journal.read_bytes() == content.rstrip(b"\0")
+
+
+@pytest.mark.parametrize("last", [finished(), e.RunWaiting(at=AT)], ids=lambda event: event.kind)
+def test_a_run_that_ends_gives_the_room_back_at_once_and_may_go_on(state_dir: Path, last: e.Event) -> None:
+    paths = make_run(state_dir, [started()])
+    with Journal.open_for_append(paths) as journal:
+        journal.append([completed("a"), last])
+        assert b"\0" not in paths.journal.read_bytes()
+        written = paths.journal.stat().st_mtime_ns
+        journal.append([])
+    assert paths.journal.stat().st_mtime_ns == written  # Else its state file would not be the last word.
+    with Journal.open_for_append(paths) as journal:
+        journal.append([completed("b")])
+    assert read_journal(paths.journal) == [started(), completed("a"), last, completed("b")]
+
+
+def test_a_writer_goes_on_where_the_last_one_died_in_the_room_it_had_made(state_dir: Path) -> None:
+    paths = make_run(state_dir, [started()])
+    with paths.journal.open("ab") as file:
+        file.write(bytes(70_000))
+    with Journal.open_for_append(paths) as journal:
+        journal.append([completed("a")])
+    assert read_journal(paths.journal) == [started(), completed("a")]
+    assert b"\0" not in paths.journal.read_bytes()
+
+
+@pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.ENOSPC, errno.EFBIG])
+def test_where_no_room_can_be_made_the_journal_grows_as_it_is_written(state_dir: Path, code: int) -> None:
+    asked: list[int] = []
+
+    def refused(descriptor: int, offset: int, size: int) -> None:
+        asked.append(size)
+        os.ftruncate(descriptor, offset + 100)  # A part of it was there.
+        raise OSError(code, os.strerror(code))
+
+    paths = make_run(state_dir, [started()])
+    with Journal.open_for_append(on(paths, allocate=refused)) as journal:
+        journal.append([completed("a")])
+        journal.append([completed("b")])
+    assert len(asked) == 1
+    assert read_journal(paths.journal) == [started(), completed("a"), completed("b")]
+    assert b"\0" not in paths.journal.read_bytes()
+
+
+def test_a_value_larger_than_the_room_is_stored_whole(state_dir: Path) -> None:
+    paths = make_run(state_dir, [started()], [completed("a", "x" * 200_000)], [completed("b")])
+    assert read_journal(paths.journal) == [started(), completed("a", "x" * 200_000), completed("b")]
 
 
 def test_where_even_taking_back_fails_the_journal_still_loads(state_dir: Path) -> None:
