@@ -11,13 +11,12 @@ from typing import Final, Self
 from flownb.errors import FlowStateError
 from flownb.model.events import Event, RunFinished, RunStatus, RunWaiting
 from flownb.model.state import RunState
-from flownb.secrets import Redactor
 from flownb.store.files import DISK, TO_WRITE, Disk, keep_private, kind_of, open_file, read_file, sync_folder, write_all
 from flownb.store.folding import fold_run
-from flownb.store.lines import join, scan, seal
+from flownb.store.lines import join, scan
 from flownb.store.lock import RunLock, holder
 from flownb.store.paths import RunPaths, check_folders, exists_already, found_at
-from flownb.store.storable import storable
+from flownb.store.storable import Entry
 
 _TO_GO_ON: Final = "nothing that was done is lost; when it can be written again: flownb resume"
 _ROOM: Final = 1 << 16
@@ -27,7 +26,7 @@ _ROOM: Final = 1 << 16
 class Journal:
     """The one writer of a run's journal. It holds the run's lock until `close`; not for two threads at once."""
 
-    def __init__(self, paths: RunPaths, lock: RunLock, descriptor: int, size: int, redactor: Redactor) -> None:
+    def __init__(self, paths: RunPaths, lock: RunLock, descriptor: int, size: int) -> None:
         """Use `create` or `open_for_append`."""
         self._paths = paths
         self._lock = lock
@@ -37,16 +36,14 @@ class Journal:
         self._size = size
         self._room: int | None = size
         os.lseek(descriptor, size, os.SEEK_SET)
-        self._redactor = redactor
         self._broken = False
 
     @classmethod
-    def create(cls, paths: RunPaths, *, redactor: Redactor | None = None) -> Self:
+    def create(cls, paths: RunPaths) -> Self:
         """Begin the journal of a new run. What is left of one that died before its first event is taken over.
 
         Args:
             paths: The run, as `create_run` made it.
-            redactor: Knows the secrets; None: there are none.
 
         Raises:
             FlowStateError: It has begun, is held by someone, or nothing can be written.
@@ -59,15 +56,14 @@ class Journal:
                 keep_private(file)
                 paths.disk.truncate(file, 0)
                 sync_folder(paths.folder, paths.disk)
-                return cls(paths, lock, file, 0, redactor or Redactor())
+                return cls(paths, lock, file, 0)
 
     @classmethod
-    def open_for_append(cls, paths: RunPaths, *, redactor: Redactor | None = None) -> Self:
+    def open_for_append(cls, paths: RunPaths) -> Self:
         """Go on with a run's journal; what of its end is torn is cut off.
 
         Args:
             paths: The run.
-            redactor: Knows the secrets; None: there are none.
 
         Raises:
             FlowStateError: Someone holds the run (it says who), there is no journal, or it cannot be read or written.
@@ -82,35 +78,28 @@ class Journal:
                 keep_private(file)
                 if size < os.fstat(file).st_size:
                     paths.disk.truncate(file, size)
-                return cls(paths, lock, file, size, redactor or Redactor())
+                return cls(paths, lock, file, size)
 
     @property
     def held(self) -> int | None:
         """The descriptor that holds the run's lock: a process that shares it holds the lock too. None: it is given back."""
         return self._lock.descriptor
 
-    def append(self, events: Sequence[Event]) -> Sequence[Event]:
-        """Store events, all with one write and one sync, and return them as they are stored.
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Store events, all with one write and one sync.
 
         It blocks until they are on the disk. When it raises, none of them happened: the journal is as before.
 
         Args:
-            events: What happened, in order.
-
-        Returns:
-            What to fold into the state, so that it equals the journal's: the same events, but for those with a value
-            that holds a secret or cannot be stored (see `storable`).
+            entries: What happened, in order, as `storable` made it.
 
         Raises:
             FlowStateError: They cannot be written, as on a full disk.
         """
-        if not events:
-            return events
-        stored = [storable(event, self._redactor) for event in events]
-        self._write(join([seal(line) for _, line in stored]))
-        if isinstance(events[-1], RunWaiting | RunFinished):
-            self._give_room_back()  # Before the state file is written: the journal is not to look newer.
-        return [event for event, _ in stored]
+        if entries:
+            self._write(join([entry.line for entry in entries]))
+            if isinstance(entries[-1].event, RunWaiting | RunFinished):
+                self._give_room_back()  # Before the state file is written: the journal is not to look newer.
 
     def close(self) -> None:
         """Close the journal and give the run's lock back; harmless when it was closed before."""
