@@ -14,13 +14,13 @@ from flownb.model.events import Event, gathered
 from flownb.model.state import NodeState, NodeStatus, RunState
 from flownb.plan.fingerprint import digest_of
 from flownb.secrets import Redactor
-from flownb.store.storable import without_secrets
+from flownb.store.storable import Entry, storable
 
 
 class Journal(Protocol):
     """Keeps events for good."""
 
-    def append(self, events: Sequence[Event]) -> Sequence[Event]:
+    def append(self, entries: Sequence[Entry]) -> None:
         """Write and sync events, all with one sync; raises FlowStateError where that fails."""
         ...
 
@@ -63,7 +63,7 @@ class Ledger:
         """Whether the run is being put aside, so that what is under way is not marked as cancelled."""
         self._journal, self._redactor, self.now, self._watch = journal, redactor, clock, watch
         self._on_broken = on_broken
-        self._pending: list[Event] = []
+        self._pending: list[Entry] = []
         self._waiters: list[asyncio.Future[None]] = []
         self._is_flushing = False
         self._digests: dict[str, tuple[NodeState, str]] = {}
@@ -75,9 +75,9 @@ class Ledger:
 
     def emit(self, event: Event) -> None:
         """Take an event in; it is written with all others of this moment, before anyone is told."""
-        event = without_secrets(event, self._redactor)
-        self.state.apply(event)
-        self._pending.append(event)
+        entry = storable(event, self._redactor)
+        self.state.apply(entry.event)
+        self._pending.append(entry)
         self.activity += 1
         if not self._is_flushing:
             self._is_flushing = True
@@ -114,10 +114,11 @@ class Ledger:
         self._is_flushing = False
         if not self._pending:
             return
-        events, self._pending = self._pending, []
+        entries, self._pending = self._pending, []
         waiters, self._waiters = self._waiters, []
-        if self.broken is None:
-            self._tell(events, self._append(events))
+        if self.broken is None and self._append(entries):
+            for entry in entries:
+                self._watch(entry.event, self.state)
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -132,41 +133,30 @@ class Ledger:
         Raises:
             FlowStateError: The state file cannot be written.
         """
-        events, self._pending = [*self._pending, event], []
-        stored = self._append(events)
-        self._tell(events[:-1], stored[:-1])
-        if self.broken is None:
+        last = storable(event, self._redactor)
+        entries, self._pending = self._pending, []
+        if self._append([*entries, last]):
+            for entry in entries:
+                self._watch(entry.event, self.state)
             ended = self.state.copy()
-            ended.apply(stored[-1])
+            ended.apply(last.event)
             await keep(ended)
-            self.state.apply(stored[-1])
-            self._watch(stored[-1], self.state)
+            self.state.apply(last.event)
+            self._watch(last.event, self.state)
 
     def break_off(self, error: BaseException) -> None:
         """End the run because something of its own went wrong; nothing more of it is written."""
         self.broken = self.broken or error
         self._on_broken()
 
-    def _append(self, events: list[Event]) -> Sequence[Event]:
-        """Write events; return them as they are stored, none where that fails: then the run breaks off."""
+    def _append(self, entries: list[Entry]) -> bool:
+        """Write events; return whether they are. Where that fails, the run breaks off."""
         try:
-            return self._journal.append(events)
+            self._journal.append(entries)
         except Exception as error:  # noqa: BLE001 whatever it is, the run must end and say so
             self.break_off(error)
-            return ()
-
-    def _tell(self, events: list[Event], stored: Sequence[Event]) -> None:
-        for event, written in zip(events, stored, strict=False):
-            if written is not event:
-                self._take_as_written(event, written)
-            self._watch(written, self.state)
-
-    def _take_as_written(self, event: Event, written: Event) -> None:
-        """Let the state say what the journal says, where that could not store a value as it was."""
-        if isinstance(event, e.NodeCompleted) and isinstance(written, e.NodeCompleted):
-            self.state.apply(written)
-            if event.reusable and not written.reusable:
-                self.values[event.key] = event.output
+            return False
+        return True
 
     def complete(self, key: str, result: NodeResult, fallback: str | None = None) -> None:
         """Say that a node is done, with what it made."""

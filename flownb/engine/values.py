@@ -12,13 +12,12 @@ from pydantic import JsonValue
 from flownb.model.record import Record
 from flownb.render.rows import size_of
 from flownb.secrets import Redactor
+from flownb.store.storable import readable, readable_text, reads_back
 from flownb.templates.terms import REDACTED
 
 _PREVIEW_LENGTH: Final = 200
 _DATA: Final = frozenset({list, dict})
 """Types of data that a body could change in place."""
-_PLAIN: Final = frozenset({bool, int, str})
-"""Types whose values are JSON as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,10 @@ class Stored:
 
 
 def to_stored(value: object, redactor: Redactor, *, is_tainted: bool = False) -> Stored:
-    """Return a value as the journal holds it. Tuples become lists; keys that are no text are no JSON.
+    """Return a value as the journal holds it: the one place that decides what of a value is kept.
+
+    Tuples become lists; keys that are no text are no JSON. What a line of the journal would not give back, as half a
+    character, is shown as far as it can be.
 
     Args:
         value: What a node made.
@@ -43,20 +45,17 @@ def to_stored(value: object, redactor: Redactor, *, is_tainted: bool = False) ->
     """
     if is_tainted:
         return Stored(REDACTED, reusable=False, is_tainted=True)
-    if value is None or (isinstance(value, bool | int | str) and type(value) in _PLAIN):
-        if redactor.holds(value):
-            return Stored(redactor.json(value), reusable=False, is_tainted=True)
-        return Stored(value, reusable=True)
     try:
         text = json.dumps(value, allow_nan=False)
         output = json.loads(text)
+        if output != value and _listed(value) != output:
+            return _preview(value, redactor)
+        # Here is the place for what is too large for a line: with `text` its size is known.
+        if redactor.holds(output):
+            return Stored(readable(redactor.json(output)), reusable=False, is_tainted=True)
+        return Stored(output, reusable=True) if reads_back(text) else Stored(readable(output), reusable=False)
     except (TypeError, ValueError, RecursionError):
         return _preview(value, redactor)
-    if output != value and _listed(value) != output:
-        return _preview(value, redactor)
-    if redactor.holds(output):
-        return Stored(redactor.json(output), reusable=False, is_tainted=True)
-    return Stored(output, reusable=True)
 
 
 def own_copy(value: object) -> object:
@@ -92,5 +91,5 @@ def _preview(value: object, redactor: Redactor) -> Stored:
     size = size_of(value)
     clean = redactor.text(f"{size}\n{text}" if size else text)
     name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
-    shown: JsonValue = {"type": redactor.text(name), "preview": clean[:_PREVIEW_LENGTH]}
+    shown: JsonValue = {"type": readable_text(redactor.text(name)), "preview": readable_text(clean[:_PREVIEW_LENGTH])}
     return Stored(shown, reusable=False, is_tainted=redactor.text(text) != text)

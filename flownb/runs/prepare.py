@@ -33,6 +33,7 @@ from flownb.store.files import DISK, Disk, read_file, write_private
 from flownb.store.journal import Journal, read_state
 from flownb.store.paths import RunPaths, check_run_id, create_run, new_run_id, state_folder_in
 from flownb.store.snapshot import write_snapshot
+from flownb.store.storable import storable
 from flownb.templates.terms import REDACTED
 
 
@@ -169,7 +170,7 @@ def prepare_new(
     root = state_root(workflow, around)
     paths = create_run(root, workflow.name, run_id or new_run_id(now, random.choice), around.disk)  # noqa: S311 an id, no secret
     program = _program(workflow, bound, around, redactor)
-    journal = Journal.create(paths, redactor=redactor)
+    journal = Journal.create(paths)
     started = e.RunStarted(
         at=now,
         run_id=paths.run_id,
@@ -183,7 +184,7 @@ def prepare_new(
     state = RunState()
     try:
         _write_source(paths, workflow, secrets)
-        _begin(journal, state, started, program)
+        _begin(journal, state, started, program, redactor)
         write_snapshot(paths, state, redactor=redactor)
     except BaseException:
         journal.close()
@@ -209,7 +210,7 @@ def prepare_resume(
     """
     secrets = _secrets(workflow, around)
     redactor = Redactor(secrets.values())
-    journal = Journal.open_for_append(paths, redactor=redactor)
+    journal = Journal.open_for_append(paths)
     try:
         state = read_state(paths)
         check_begun(paths, state)
@@ -229,7 +230,7 @@ def prepare_resume(
             forget=plan.forget,
             again=plan.void,
         )
-        _begin(journal, state, resumed, program)
+        _begin(journal, state, resumed, program, redactor)
         write_snapshot(paths, state, redactor=redactor)
     except BaseException:
         journal.close()
@@ -310,10 +311,14 @@ def _as_json(bound: Mapping[str, object]) -> dict[str, JsonValue]:
     return kept
 
 
-def _begin(journal: Journal, state: RunState, first: e.RunStarted | e.RunResumed, program: Program) -> None:
+def _begin(
+    journal: Journal, state: RunState, first: e.RunStarted | e.RunResumed, program: Program, redactor: Redactor
+) -> None:
     planned = e.Planned(at=first.at, nodes=plan_nodes(program.graph, program.definitions))
-    for event in journal.append([first, planned]):
-        state.apply(event)
+    entries = [storable(event, redactor) for event in (first, planned)]
+    journal.append(entries)
+    for entry in entries:
+        state.apply(entry.event)
 
 
 def _program(workflow: Workflow, bound: Mapping[str, object], around: Around, redactor: Redactor) -> Program:

@@ -34,6 +34,15 @@ _KINDS: Final = (
 )
 
 
+def _no_allocation(_descriptor: int, _offset: int, _size: int) -> None:
+    raise OSError(errno.EOPNOTSUPP, "this system makes no room in advance")
+
+
+# macOS has neither.
+_SYNC_DATA: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
+_ALLOCATE: Final[Callable[[int, int, int], None]] = getattr(os, "posix_fallocate", _no_allocation)
+
+
 @dataclass(frozen=True, slots=True)
 class Disk:
     """What the store asks of the operating system, one function a call: a test lets the n-th of them fail."""
@@ -46,6 +55,10 @@ class Disk:
     """Writes some of the bytes, and returns how many."""
     sync: Callable[[int], None] = os.fsync
     """Returns when what was written is on the disk."""
+    sync_data: Callable[[int], None] = _SYNC_DATA
+    """The same, for a file whose name is there already; of what is told about it, only its size."""
+    allocate: Callable[[int, int, int], None] = _ALLOCATE
+    """Descriptor, offset, bytes: makes room there, filled with zeros. Not every file system can."""
     truncate: Callable[[int, int], None] = os.ftruncate
     """Cuts a file off at a size."""
     stat: Callable[[Path], os.stat_result] = os.lstat

@@ -9,23 +9,24 @@ from pathlib import Path
 from typing import Final, Self
 
 from flownb.errors import FlowStateError
-from flownb.model.events import Event, RunStatus
+from flownb.model.events import Event, RunFinished, RunStatus, RunWaiting
 from flownb.model.state import RunState
-from flownb.secrets import Redactor
 from flownb.store.files import DISK, TO_WRITE, Disk, keep_private, kind_of, open_file, read_file, sync_folder, write_all
 from flownb.store.folding import fold_run
-from flownb.store.lines import join, scan, seal
+from flownb.store.lines import join, scan
 from flownb.store.lock import RunLock, holder
 from flownb.store.paths import RunPaths, check_folders, exists_already, found_at
-from flownb.store.storable import storable
+from flownb.store.storable import Entry
 
 _TO_GO_ON: Final = "nothing that was done is lost; when it can be written again: flownb resume"
+_ROOM: Final = 1 << 16
+"""Bytes that are made room for at a time."""
 
 
 class Journal:
     """The one writer of a run's journal. It holds the run's lock until `close`; not for two threads at once."""
 
-    def __init__(self, paths: RunPaths, lock: RunLock, descriptor: int, size: int, redactor: Redactor) -> None:
+    def __init__(self, paths: RunPaths, lock: RunLock, descriptor: int, size: int) -> None:
         """Use `create` or `open_for_append`."""
         self._paths = paths
         self._lock = lock
@@ -33,16 +34,16 @@ class Journal:
         self._file = descriptor
         self._is = _identity(os.fstat(descriptor))
         self._size = size
-        self._redactor = redactor
+        self._room: int | None = size
+        os.lseek(descriptor, size, os.SEEK_SET)
         self._broken = False
 
     @classmethod
-    def create(cls, paths: RunPaths, *, redactor: Redactor | None = None) -> Self:
+    def create(cls, paths: RunPaths) -> Self:
         """Begin the journal of a new run. What is left of one that died before its first event is taken over.
 
         Args:
             paths: The run, as `create_run` made it.
-            redactor: Knows the secrets; None: there are none.
 
         Raises:
             FlowStateError: It has begun, is held by someone, or nothing can be written.
@@ -51,19 +52,18 @@ class Journal:
         with _given_back_on_error(lock, f"cannot make the journal {paths.journal}"):
             if kind_of(paths.journal, paths.disk) and read_journal(paths.journal, paths.disk):
                 raise exists_already(paths)
-            with _closed_on_error(open_file(paths.journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, paths.disk)) as file:
+            with _closed_on_error(open_file(paths.journal, os.O_WRONLY | os.O_CREAT, paths.disk)) as file:
                 keep_private(file)
                 paths.disk.truncate(file, 0)
                 sync_folder(paths.folder, paths.disk)
-                return cls(paths, lock, file, 0, redactor or Redactor())
+                return cls(paths, lock, file, 0)
 
     @classmethod
-    def open_for_append(cls, paths: RunPaths, *, redactor: Redactor | None = None) -> Self:
+    def open_for_append(cls, paths: RunPaths) -> Self:
         """Go on with a run's journal; what of its end is torn is cut off.
 
         Args:
             paths: The run.
-            redactor: Knows the secrets; None: there are none.
 
         Raises:
             FlowStateError: Someone holds the run (it says who), there is no journal, or it cannot be read or written.
@@ -74,41 +74,37 @@ class Journal:
         lock = RunLock(paths)
         with _given_back_on_error(lock, f"cannot write the journal {paths.journal}"):
             size = scan(_content(paths.journal, paths.disk), paths.journal)[1]
-            with _closed_on_error(open_file(paths.journal, os.O_WRONLY | os.O_APPEND, paths.disk)) as file:
+            with _closed_on_error(open_file(paths.journal, os.O_WRONLY, paths.disk)) as file:
                 keep_private(file)
                 if size < os.fstat(file).st_size:
                     paths.disk.truncate(file, size)
-                return cls(paths, lock, file, size, redactor or Redactor())
+                return cls(paths, lock, file, size)
 
     @property
     def held(self) -> int | None:
         """The descriptor that holds the run's lock: a process that shares it holds the lock too. None: it is given back."""
         return self._lock.descriptor
 
-    def append(self, events: Sequence[Event]) -> Sequence[Event]:
-        """Store events, all with one write and one sync, and return them as they are stored.
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Store events, all with one write and one sync.
 
         It blocks until they are on the disk. When it raises, none of them happened: the journal is as before.
 
         Args:
-            events: What happened, in order.
-
-        Returns:
-            What to fold into the state, so that it equals the journal's: the same events, but for those with a value
-            that holds a secret or cannot be stored (see `storable`).
+            entries: What happened, in order, as `storable` made it.
 
         Raises:
             FlowStateError: They cannot be written, as on a full disk.
         """
-        if not events:
-            return events
-        stored = [storable(event, self._redactor) for event in events]
-        self._write(join([seal(line) for _, line in stored]))
-        return [event for event, _ in stored]
+        if entries:
+            self._write(join([entry.line for entry in entries]))
+            if isinstance(entries[-1].event, RunWaiting | RunFinished):
+                self._give_room_back()  # Before the state file is written: the journal is not to look newer.
 
     def close(self) -> None:
         """Close the journal and give the run's lock back; harmless when it was closed before."""
         if self._file >= 0:
+            self._give_room_back()
             descriptor, self._file = self._file, -1
             try:
                 os.close(descriptor)
@@ -131,9 +127,10 @@ class Journal:
                 f"go on with: flownb resume {self._paths.run_id}",
             )
         try:
+            self._make_room(len(data))
             write_all(self._file, data, self._paths.disk)
             try:
-                self._paths.disk.sync(self._file)
+                self._paths.disk.sync_data(self._file)
             except OSError:
                 self._broken = True  # Nobody knows what is on the disk now, and asking again gives no answer.
                 raise
@@ -147,6 +144,28 @@ class Journal:
                 ) from error
             raise
         self._size += len(data)
+
+    def _make_room(self, size: int) -> None:
+        """Let the file be large enough for what is to be written: then a sync need not tell of its growth.
+
+        What is not written yet are zeros, which readers take for the end. Where no room can be made, the file grows
+        with each write; whether the disk is full is said by the write.
+        """
+        if self._room is not None and self._size + size > self._room:
+            missing = self._size + size - self._room
+            step = missing + -missing % _ROOM
+            try:
+                self._paths.disk.allocate(self._file, self._room, step)
+                self._room += step
+            except OSError:
+                self._room = None
+
+    def _give_room_back(self) -> None:
+        """Let the file end where its last line does; where it cannot, the zeros behind that do no harm."""
+        if not self._broken and self._size < os.fstat(self._file).st_size:
+            with suppress(OSError):
+                self._paths.disk.truncate(self._file, self._size)
+                self._room = self._size
 
     def _refuse_lost(self) -> None:
         """Raise where the journal no longer is the file of its name: what is written there is lost."""
@@ -164,10 +183,12 @@ class Journal:
     def _take_back(self) -> None:
         try:
             self._paths.disk.truncate(self._file, self._size)
+            os.lseek(self._file, self._size, os.SEEK_SET)
+            self._room = None if self._room is None else self._size
         except OSError:
             self._broken = True  # Readers drop a torn end, but nothing may follow it.
         with suppress(OSError):
-            self._paths.disk.sync(self._file)
+            self._paths.disk.sync_data(self._file)
 
 
 def read_journal(path: Path, disk: Disk = DISK) -> list[Event]:

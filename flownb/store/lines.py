@@ -26,6 +26,8 @@ _UNSEALED: Final = 1
 _OPENS: Final = b',"crc":"'
 _SEAL: Final = len(_OPENS) + len('1a2b3c4d"}')
 """Bytes of a seal, at the end of a line."""
+_GOES_ON: Final = (b" ", b"\0")
+"""How a line begins that goes on with a batch, or what a power cut left of it; one of format 1 never does."""
 _ENDS_1: Final = (b" ", b"\0")
 """How a line of format 1 ends that may not be its batch's last: what ends in zeros may have ended in anything."""
 
@@ -115,7 +117,7 @@ def _is_torn(lines: Sequence[bytes], rest: bytes, written: int) -> bool:
         return False  # A batch begins there, so all before it had been synced.
     if written != _UNSEALED and b"\0" not in bad:
         return False  # It ends where a line ends, and is another one.
-    if written > _UNSEALED or any(_is_sealed(line.removeprefix(b" ")) for line in (*later, rest)):
+    if written > _UNSEALED or any(line.startswith(_GOES_ON) for line in (*later, rest)):
         return True
     return _object(bad) is None and all(line.endswith(_ENDS_1) for line in lines[:-1])
 

@@ -52,7 +52,7 @@ def write_snapshot(paths: RunPaths, state: RunState, *, redactor: Redactor | Non
     Args:
         paths: The run.
         state: What became of it.
-        redactor: Knows the secrets; None: the state was folded from what `Journal.append` returned, and holds none.
+        redactor: Knows the secrets; None: the state was folded from what `storable` returned, and holds none.
 
     Raises:
         FlowStateError: It cannot be written; the one before is still there.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from pydantic import JsonValue
@@ -12,6 +13,7 @@ from flownb.errors import Failure
 from flownb.model import events as e
 from flownb.model.events import Event
 from flownb.secrets import Redactor
+from flownb.store.lines import seal
 
 UNSTORABLE: Final = "(nested too deeply, or a number too long, to be stored)"
 """What stands where a value cannot be read back."""
@@ -25,27 +27,31 @@ _CLOSE: Final = b"]" * 8
 """Around a value: some levels are for what it will stand in."""
 
 
-def without_secrets(event: Event, redactor: Redactor) -> Event:
-    """Return an event with `•••` for each secret in it; itself where there is none.
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An event as it is stored: once made, nothing of it changes on its way to the disk, to the state and to who watches."""
+
+    event: Event
+    """What a reader of the line gets."""
+    line: bytes
+    """The finished line, sealed, without its line break."""
+
+
+def storable(event: Event, redactor: Redactor) -> Entry:
+    """Return an event as it can be stored.
+
+    Mostly it is the event itself. Where a text or an input holds a secret, or cannot be written and read back, it is
+    another one: with `•••` for the secret, with what can be shown of the value. The output of a `NodeCompleted` is
+    taken as it is: `engine.values.to_stored` made it so.
 
     Args:
         event: What happened.
         redactor: Knows the secrets.
     """
-    return _changed(event, redactor.json, redactor.text) if redactor else event
-
-
-def storable(event: Event, redactor: Redactor) -> tuple[Event, bytes]:
-    """Return an event as it can be stored, and its line without the line break.
-
-    Mostly it is the event itself. Where a value holds a secret, or cannot be written and read back, it is another one:
-    with `•••` for the secret, with what can be shown of the value, and a node's value is no longer reusable.
-
-    Args:
-        event: What happened.
-        redactor: Knows the secrets.
-    """
-    event = without_secrets(event, redactor)
+    if isinstance(event, e.NodeCompleted):
+        return Entry(event, seal(_line(event)))
+    if redactor:
+        event = _changed(event, redactor.json, redactor.text)
     try:
         line = _line(event)
         if len(line) >= _SUSPECT:
@@ -53,7 +59,18 @@ def storable(event: Event, redactor: Redactor) -> tuple[Event, bytes]:
     except (PydanticSerializationError, ValueError):
         event = _changed(event, readable, readable_text)
         line = _line(event)
-    return event, line
+    return Entry(event, seal(line))
+
+
+def reads_back(text: str) -> bool:
+    """Return whether JSON that `json.dumps` wrote reads back from a line of the journal."""
+    if len(text) < _SUSPECT // 2 and "\\u" not in text:
+        return True
+    try:
+        from_json(_OPEN + text.encode() + _CLOSE)
+    except ValueError:
+        return False
+    return True
 
 
 def _line(event: Event) -> bytes:
@@ -106,11 +123,6 @@ def _changed(event: Event, change: Callable[[JsonValue], JsonValue], text: Calla
             fields = {"inputs": _each(event.inputs, change)}
         case e.Planned():
             fields = {"nodes": tuple(_planned(node, text) for node in event.nodes)}
-        case e.NodeCompleted():
-            output = change(event.output)
-            if output is event.output:
-                return event
-            fields = {"output": output, "reusable": False}
         case e.AttemptFailed() | e.NodeFailed():
             fields = {"failure": _failure(event.failure, text)}
         case e.NodeSkipped():

@@ -9,20 +9,20 @@ from pathlib import Path
 from flownb.model import events as e
 from flownb.store.journal import Journal, load_state, read_journal
 from flownb.store.paths import RunPaths
-from tests.runs import completed, line_of, make_run, process, started
+from tests.runs import append, completed, line_of, make_run, process, started
 
 WRITE = """
 import sys
 from pathlib import Path
 from flownb.store.journal import Journal, read_journal
 from flownb.store.paths import RunPaths
-from tests.runs import completed
+from tests.runs import append, completed
 paths = RunPaths(Path(sys.argv[1]), "flow", "r1")
 number = len(read_journal(paths.journal))
 with Journal.open_for_append(paths) as journal:
     number = len(read_journal(paths.journal))
     while True:
-        journal.append([completed(f"n{number}", "x" * (number * 37 % 5000)), completed(f"n{number + 1}", number)])
+        append(journal, [completed(f"n{number}", "x" * (number * 37 % 5000)), completed(f"n{number + 1}", number)])
         number += 2
         print(number, flush=True)
 """
@@ -50,6 +50,6 @@ def test_nothing_that_was_reported_is_lost_by_kill_9(state_dir: Path) -> None:
         assert keys == [f"n{number}" for number in range(1, len(events))]
         assert load_state(paths).status is e.RunStatus.INTERRUPTED
     with Journal.open_for_append(paths) as journal:
-        journal.append([completed("after")])
+        append(journal, [completed("after")])
     assert load_state(paths).output_of("after") is None
     assert load_state(paths).status_of("after") == "completed"

@@ -10,13 +10,15 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flownb.model.events import EVENTS, Event
+from flownb.model.events import Event
 from flownb.model.state import RunState
 from flownb.secrets import Redactor
 from flownb.store.files import Disk
 from flownb.store.journal import Journal, fold, read_journal
+from flownb.store.lines import join, scan
 from flownb.store.paths import create_run
 from flownb.store.storable import storable
+from tests.runs import append
 from tests.strategies import events, histories
 
 batches = st.lists(st.lists(events, min_size=1, max_size=4), max_size=4)
@@ -29,19 +31,19 @@ def no_sync(descriptor: int) -> None:
 @contextmanager
 def stored(batches: list[list[Event]]) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
-        paths = create_run(Path(folder), "flow", "r1", Disk(sync=no_sync))
+        paths = create_run(Path(folder), "flow", "r1", Disk(sync=no_sync, sync_data=no_sync))
         with Journal.create(paths) as journal:
             for batch in batches:
-                journal.append(batch)
+                append(journal, batch)
         yield paths.journal
 
 
 @given(events)
 def test_a_line_reads_back_as_the_event_it_was_written_for(event: Event) -> None:
-    same, line = storable(event, Redactor())
-    assert same is event
-    assert EVENTS.validate_json(line) == event
-    assert b"\n" not in line
+    entry = storable(event, Redactor())
+    assert entry.event is event
+    assert scan(join([entry.line]), Path("journal"))[0] == [event]
+    assert b"\n" not in entry.line
 
 
 @given(batches)
@@ -80,6 +82,27 @@ def test_zeros_anywhere_in_the_last_batch_cost_nothing_that_was_synced_before(
         kept = read_journal(path)
     assert kept[: len(every)] == every
     assert kept == [*every, *last][: len(kept)]
+
+
+@given(batches, st.lists(events, min_size=1, max_size=4), st.data())
+def test_whatever_parts_of_a_batch_reach_the_room_made_for_it_what_was_synced_before_stands(
+    before: list[list[Event]], last: list[Event], data: st.DataObject
+) -> None:
+    every = [event for batch in before for event in batch]
+    with stored(before) as path:
+        synced = path.stat().st_size
+    with stored([*before, last]) as path:
+        content = bytearray(path.read_bytes())
+        piece = data.draw(st.integers(8, 512))
+        for begin in data.draw(st.sets(st.sampled_from(range(synced, len(content), piece)), max_size=8)):
+            content[begin : begin + piece] = bytes(len(content[begin : begin + piece]))
+        lost = 0 in content[synced:]
+        path.write_bytes(content + bytes(data.draw(st.integers(0, 200))))
+        kept = read_journal(path)
+        assert scan(path.read_bytes()[: scan(path.read_bytes(), path)[1]], path)[0] == kept
+    assert kept[: len(every)] == every
+    assert kept == [*every, *last][: len(kept)]
+    assert lost == (len(kept) < len(every) + len(last))
 
 
 @given(histories())

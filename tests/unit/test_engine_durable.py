@@ -6,10 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.synced import run_watched
+from tests.synced import holds, lines, run_watched
 from tests.unit.test_engine_failing import node
 
 START = "from tests.synced import holds\n"
+COMPLETED = '"kind":"node_completed"'
+KINDS = "".join(
+    f"## {name.upper()}\n\n```{kind}\n{body}\n```\n\n"
+    for name, kind, body in [
+        ("a", "expr", "1"),
+        ("b", "expr", "a + 1"),
+        ("c", "bash", "echo {{ b }}"),
+        ("d", "python", "int(c) + 1"),
+        ("e", "expr", "d + 1"),
+    ]
+)
 
 
 def looks(name: str, *questions: tuple[str, str]) -> str:
@@ -72,3 +83,25 @@ def test_a_skip_is_on_the_disk_before_what_waits_for_it_starts(tmp_path: Path) -
     text = node("a", "1", "when: false") + node("z", "1", "needs: []")
     made = run_watched(text + node("b", f"a, z\n{looks('skip', ('node_skipped', 'a'))}"), tmp_path, "skip")
     assert made["b"] == [True]
+
+
+def test_a_result_is_on_the_disk_before_its_successor_starts_whatever_runs_it(tmp_path: Path) -> None:
+    at_start: dict[str, list[str]] = {}
+
+    def starting(node: str) -> None:
+        at_start[node] = [
+            line.partition('"key":"')[2].partition('"')[0] for line in lines("kinds") if COMPLETED in line
+        ]
+
+    made = run_watched(KINDS, tmp_path, "kinds", starting=starting)
+    assert made.status == "completed", made.errors
+    assert at_start == {"a": [], "b": ["a"], "c": ["a", "b"], "d": ["a", "b", "c"], "e": ["a", "b", "c", "d"]}
+
+
+@pytest.mark.parametrize("kind", ["bash", "python"])
+def test_what_acts_on_the_world_starts_only_when_its_start_is_on_the_disk(tmp_path: Path, kind: str) -> None:
+    begun: dict[str, bool] = {}
+    body = {"bash": "true", "python": "1"}[kind]
+    text = node("a", "1") + node("b", body, "needs: a", runtime=kind)
+    run_watched(text, tmp_path, "acts", starting=lambda key: begun.update({key: holds("acts", "node_started", key)}))
+    assert begun["b"]

@@ -19,7 +19,7 @@ from flownb.store.journal import Journal, fold, load_state, read_journal
 from flownb.store.lines import seal
 from flownb.store.paths import RunPaths, create_run
 from flownb.store.storable import storable
-from tests.runs import AT, completed, finished, later, line_of, make_run, process, started
+from tests.runs import AT, append, completed, finished, later, line_of, make_run, process, started, unsealed
 
 FULL = """
 import resource, signal, sys
@@ -27,18 +27,18 @@ from pathlib import Path
 from flownb.errors import FlowStateError
 from flownb.store.journal import Journal
 from flownb.store.paths import RunPaths
-from tests.runs import completed
+from tests.runs import append, completed
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 with Journal.open_for_append(RunPaths(Path(sys.argv[1]), "flow", "r1")) as journal:
     stored = 0
     while True:
         try:
-            journal.append([completed(f"a{stored}", "x" * 700), completed(f"b{stored}", "x" * 700)])
+            append(journal, [completed(f"a{stored}", "x" * 700), completed(f"b{stored}", "x" * 700)])
         except FlowStateError as error:
             print(type(error.__cause__).__name__)
             break
         stored += 1
-    journal.append([completed("small", 1)])
+    append(journal, [completed("small", 1)])
 print(stored)
 """
 
@@ -71,17 +71,17 @@ def test_the_format_is_written_though_it_is_the_default(state_dir: Path) -> None
 
 def test_events_that_are_ready_together_are_written_with_one_sync(paths: RunPaths) -> None:
     synced: list[int] = []
-    with Journal.create(on(paths, sync=lambda fd: synced.append(os.fstat(fd).st_size))) as journal:
+    with Journal.create(on(paths, sync_data=lambda fd: synced.append(os.lseek(fd, 0, os.SEEK_CUR)))) as journal:
         synced.clear()
-        journal.append([started(), completed("a"), completed("b")])
+        append(journal, [started(), completed("a"), completed("b")])
     assert synced == [paths.journal.stat().st_size]
 
 
 def test_no_events_are_not_written(paths: RunPaths) -> None:
     synced: list[int] = []
-    with Journal.create(on(paths, sync=synced.append)) as journal:
+    with Journal.create(on(paths, sync_data=synced.append)) as journal:
         synced.clear()
-        journal.append([])
+        append(journal, [])
     assert synced == []
 
 
@@ -114,7 +114,7 @@ def test_a_torn_end_is_dropped_and_cut_off_by_the_next_writer(state_dir: Path, t
         file.write(torn)
     assert read_journal(paths.journal) == [started()]
     with Journal.open_for_append(paths) as journal:
-        journal.append([completed("a")])
+        append(journal, [completed("a")])
     assert read_journal(paths.journal) == [started(), completed("a")]
 
 
@@ -157,7 +157,7 @@ def test_an_unknown_field_is_an_error_also_in_the_last_line(state_dir: Path) -> 
 @pytest.mark.parametrize("is_sealed", [True, False])
 def test_a_newer_format_is_refused_by_name(state_dir: Path, extra: bytes, is_sealed: bool) -> None:  # noqa: FBT001 a parameter of the test
     paths = make_run(state_dir)
-    line = storable(started(), Redactor())[1].replace(b'"format":2', b'"format":3' + extra)
+    line = unsealed(storable(started(), Redactor()).line).replace(b'"format":2', b'"format":3' + extra)
     paths.journal.write_bytes((seal(line) if is_sealed else line) + b"\n")
     with pytest.raises(FlowStateError, match="has format 3, this flownb reads up to format 2") as caught:
         read_journal(paths.journal)
@@ -176,11 +176,11 @@ def test_a_full_disk_takes_nothing_that_was_stored_before(state_dir: Path) -> No
 
 def test_events_that_could_not_be_synced_did_not_happen_and_nothing_may_follow(state_dir: Path) -> None:
     paths = make_run(state_dir, [started()])
-    with Journal.open_for_append(on(paths, sync=unsynced)) as journal:
+    with Journal.open_for_append(on(paths, sync_data=unsynced)) as journal:
         with pytest.raises(FlowStateError, match="the disk is gone") as caught:
-            journal.append([completed("a")])
+            append(journal, [completed("a")])
         with pytest.raises(FlowStateError, match="an earlier write failed"):
-            journal.append([completed("b")])
+            append(journal, [completed("b")])
     assert isinstance(caught.value.__cause__, OSError)
     assert "flownb resume r1" in caught.value.hint
     assert read_journal(paths.journal) == [started()]
@@ -194,19 +194,77 @@ def test_an_interrupt_while_writing_leaves_nothing_of_the_events(state_dir: Path
             raise KeyboardInterrupt
 
     paths = make_run(state_dir, [started()])
-    with Journal.open_for_append(on(paths, sync=interrupted)) as journal:
+    with Journal.open_for_append(on(paths, sync_data=interrupted)) as journal:
         with pytest.raises(KeyboardInterrupt):
-            journal.append([completed("a")])
+            append(journal, [completed("a")])
         assert read_journal(paths.journal) == [started()]
-        journal.append([completed("b")])
+        append(journal, [completed("b")])
     assert read_journal(paths.journal) == [started(), completed("b")]
 
 
 def test_what_the_disk_takes_in_pieces_is_stored_whole(state_dir: Path) -> None:
     paths = make_run(state_dir, [started()])
     with Journal.open_for_append(on(paths, write=lambda fd, data: os.write(fd, data[:7]))) as journal:
-        journal.append([completed("a", "x" * 50), completed("b")])
+        append(journal, [completed("a", "x" * 50), completed("b")])
     assert read_journal(paths.journal) == [started(), completed("a", "x" * 50), completed("b")]
+
+
+def test_room_is_made_ahead_and_given_back_when_the_journal_is_closed(state_dir: Path) -> None:
+    paths = make_run(state_dir, [started()])
+    written = paths.journal.stat().st_size
+    with Journal.open_for_append(paths) as journal:
+        append(journal, [completed("a")])
+        content = paths.journal.read_bytes()
+        assert len(content) > len(content.rstrip(b"\0")) > written
+        assert read_journal(paths.journal) == [started(), completed("a")]
+    assert paths.journal.read_bytes() == content.rstrip(b"\0")
+
+
+@pytest.mark.parametrize("last", [finished(), e.RunWaiting(at=AT)], ids=lambda event: event.kind)
+def test_a_run_that_ends_gives_the_room_back_at_once_and_may_go_on(state_dir: Path, last: e.Event) -> None:
+    paths = make_run(state_dir, [started()])
+    with Journal.open_for_append(paths) as journal:
+        append(journal, [completed("a"), last])
+        assert b"\0" not in paths.journal.read_bytes()
+        written = paths.journal.stat().st_mtime_ns
+        append(journal, [])
+    assert paths.journal.stat().st_mtime_ns == written  # Else its state file would not be the last word.
+    with Journal.open_for_append(paths) as journal:
+        append(journal, [completed("b")])
+    assert read_journal(paths.journal) == [started(), completed("a"), last, completed("b")]
+
+
+def test_a_writer_goes_on_where_the_last_one_died_in_the_room_it_had_made(state_dir: Path) -> None:
+    paths = make_run(state_dir, [started()])
+    with paths.journal.open("ab") as file:
+        file.write(bytes(70_000))
+    with Journal.open_for_append(paths) as journal:
+        append(journal, [completed("a")])
+    assert read_journal(paths.journal) == [started(), completed("a")]
+    assert b"\0" not in paths.journal.read_bytes()
+
+
+@pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.ENOSPC, errno.EFBIG])
+def test_where_no_room_can_be_made_the_journal_grows_as_it_is_written(state_dir: Path, code: int) -> None:
+    asked: list[int] = []
+
+    def refused(descriptor: int, offset: int, size: int) -> None:
+        asked.append(size)
+        os.ftruncate(descriptor, offset + 100)  # A part of it was there.
+        raise OSError(code, os.strerror(code))
+
+    paths = make_run(state_dir, [started()])
+    with Journal.open_for_append(on(paths, allocate=refused)) as journal:
+        append(journal, [completed("a")])
+        append(journal, [completed("b")])
+    assert len(asked) == 1
+    assert read_journal(paths.journal) == [started(), completed("a"), completed("b")]
+    assert b"\0" not in paths.journal.read_bytes()
+
+
+def test_a_value_larger_than_the_room_is_stored_whole(state_dir: Path) -> None:
+    paths = make_run(state_dir, [started()], [completed("a", "x" * 200_000)], [completed("b")])
+    assert read_journal(paths.journal) == [started(), completed("a", "x" * 200_000), completed("b")]
 
 
 def test_where_even_taking_back_fails_the_journal_still_loads(state_dir: Path) -> None:
@@ -221,9 +279,9 @@ def test_where_even_taking_back_fails_the_journal_still_loads(state_dir: Path) -
     paths = make_run(state_dir, [started()])
     with Journal.open_for_append(on(paths, write=torn, truncate=stuck)) as journal:
         with pytest.raises(FlowStateError, match="full"):
-            journal.append([completed("a", "x")])
+            append(journal, [completed("a", "x")])
         with pytest.raises(FlowStateError, match="an earlier write failed"):
-            journal.append([completed("b")])
+            append(journal, [completed("b")])
     assert read_journal(paths.journal) == [started()]
 
 
@@ -233,17 +291,7 @@ def test_a_closed_journal_takes_nothing_and_may_be_closed_again(state_dir: Path)
     journal.close()
     journal.close()
     with pytest.raises(FlowStateError, match="it is closed"):
-        journal.append([completed("a")])
-
-
-def test_append_returns_what_it_stored(state_dir: Path) -> None:
-    paths = make_run(state_dir, [started()])
-    with Journal.open_for_append(paths, redactor=Redactor(["hunter2hunter2"])) as journal:
-        stored = journal.append([completed("a", "clean"), completed("b", "pass hunter2hunter2!")])
-    assert read_journal(paths.journal) == [started(), *stored]
-    assert stored[0] == completed("a", "clean")
-    assert stored[1].model_dump(include={"output", "reusable"}) == {"output": "pass •••!", "reusable": False}
-    assert "hunter2" not in paths.journal.read_text()
+        append(journal, [completed("a")])
 
 
 def test_a_missing_journal_is_named(state_dir: Path) -> None:
@@ -286,7 +334,7 @@ def test_a_run_that_ends_while_it_is_looked_at_is_not_interrupted(
 
     def ended(paths: RunPaths) -> None:
         with paths.journal.open("ab") as file:
-            file.write(seal(storable(finished(), Redactor())[1]) + b"\n")
+            file.write(storable(finished(), Redactor()).line + b"\n")
 
     monkeypatch.setattr("flownb.store.journal.holder", ended)
     assert load_state(paths).status is e.RunStatus.COMPLETED

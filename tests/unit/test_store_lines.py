@@ -13,7 +13,7 @@ from flownb.model.events import Event
 from flownb.secrets import Redactor
 from flownb.store.lines import join, scan, seal
 from flownb.store.storable import storable
-from tests.runs import AT, started
+from tests.runs import AT, started, unsealed
 
 PATH = Path("journal.jsonl")
 BATCHES: list[list[Event]] = [
@@ -26,7 +26,7 @@ BEFORE_LAST = [event for batch in BATCHES[:-1] for event in batch]
 
 
 def plain(event: Event) -> bytes:
-    return storable(event, Redactor())[1]
+    return unsealed(storable(event, Redactor()).line)
 
 
 def written(batches: list[list[Event]]) -> bytes:

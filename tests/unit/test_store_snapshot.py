@@ -21,7 +21,7 @@ from flownb.store.files import Disk
 from flownb.store.journal import Journal, load_state
 from flownb.store.paths import RunPaths, create_run
 from flownb.store.snapshot import RunSummary, stored_state, summary, write_snapshot
-from tests.runs import AT, completed, finished, later, make_run, started
+from tests.runs import AT, append, completed, finished, later, make_run, started
 
 
 def make_snapshot(state_dir: Path, *, status: e.RunStatus = e.RunStatus.COMPLETED) -> RunPaths:
@@ -115,7 +115,7 @@ def test_only_the_head_of_a_state_file_is_needed(state_dir: Path) -> None:
 def test_a_run_that_was_resumed_since_is_summed_up_from_its_journal(state_dir: Path) -> None:
     paths = make_snapshot(state_dir, status=e.RunStatus.FAILED)
     with Journal.open_for_append(paths) as journal:
-        journal.append([e.RunResumed(at=later(9), definition="abc")])
+        append(journal, [e.RunResumed(at=later(9), definition="abc")])
         written = paths.snapshot.stat().st_mtime_ns
         os.utime(paths.journal, ns=(written + 1, written + 1))
         assert summary(paths) == RunSummary("r1", "flow", e.RunStatus.RUNNING, AT, None)
