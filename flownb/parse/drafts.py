@@ -330,6 +330,8 @@ class _Reader:
 
     def keep(self, draft: Draft, listed: Sequence[Property]) -> Found[None]:
         """Give a node its properties; report those that it cannot have."""
+        if not listed:
+            return
         repeats = any(item.key in REPEATS for item in listed)
         is_plain = draft.title == GROUP and not repeats
         allowed = self.kinds.allowed(draft.title, is_plain_group=is_plain)

@@ -27,6 +27,7 @@ from flownb.text.yaml import Value
 Repeat = TypeVar("Repeat", Foreach, Loop)
 _ADVICE: Final = re.compile(r"(?:: |; )((?:write|did you mean|known are) .*)$")
 """The part of a type's error that says what to write."""
+_PLAIN: Final = Policy()
 _RATE: Final = re.compile(r"\s*([1-9][0-9]{0,8})\s*/\s*(\S.*)")
 
 
@@ -125,7 +126,7 @@ def _written(value: Value) -> str:
 def _policy(data: Mapping[str, object], values: Mapping[str, Value]) -> Found[Policy]:
     """Return the policy that is left when what does not fit is taken out."""
     try:
-        return Policy.model_validate(data) if data else Policy()
+        return Policy.model_validate(data) if data else _PLAIN
     except ValidationError as error:
         bad = yield from explain(error, values, {"retry": Retry.model_fields})
         return (yield from _policy({key: value for key, value in data.items() if key not in bad}, values))

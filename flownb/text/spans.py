@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Span:
             column: The column counted from 1 in the whole line.
             length: How many characters it covers.
         """
-        return replace(self, line=self.line + lines, column=column, length=max(1, length))
+        return Span(self.source, self.line + lines, column, max(1, length))
 
     def __str__(self) -> str:
         """Return `source:line`, as messages name a place."""

@@ -53,15 +53,17 @@ def test_any_text_gives_a_workflow_or_diagnostics_with_places_in_it(text: str) -
     render_problems(problems, text)
 
 
-@given(DOCUMENTS)
-def test_reading_part_by_part_gives_what_reading_at_once_gives(text: str) -> None:
+@given(DOCUMENTS, st.integers(1, 8))
+def test_reading_part_by_part_gives_what_reading_at_once_gives(text: str, fewest: int) -> None:
     lines = split_lines(text)
     tokens = block_tokens("\n".join(lines))
     wanted = [
         token.map[0] for token in tokens if token.level == 0 and token.map and token.type in {"heading_open", "fence"}
     ]
     found = []
-    stack = [read_sections([line if line != "## Execution Log" else "## Log" for line in lines], 0)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[read_sections.__module__], "_PART", fewest)
+        stack = [read_sections([line if line != "## Execution Log" else "## Log" for line in lines], 0)]
     while stack:
         section = stack.pop()
         found += [section.line] * (section.level > 0) + [fence.line for fence in section.fences]
