@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import flownb
-from flownb.api import serve, start
+from flownb.api import serve
 from flownb.model.decision import Decision, Request
 from flownb.runs.hooks import Hooks
 from flownb.runs.prepare import Around
+from flownb.runs.start import start
 from flownb.store.files import Disk
 
 _JOURNALS: dict[str, tuple[Path, list[int]]] = {}

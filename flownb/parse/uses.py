@@ -64,6 +64,8 @@ class Reader:
             value = values[key]
             if key == "needs":
                 draft.uses += _needs(draft, value)
+            elif key == "files" and draft.policy.files:
+                draft.uses += [use for part in _texts(value) for use in self.template(key, part)]
             elif key in EXPRESSION_KEYS and not (key == "when" and draft.policy.when is None):
                 draft.uses += self.expression(key, value)
             elif draft.kind and key in draft.own and key not in draft.kind.LITERALS:

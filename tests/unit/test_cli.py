@@ -328,7 +328,7 @@ def test_a_damaged_run_is_named_and_hides_no_other(flownb: Start, tmp_path: Path
     (tmp_path / ".flownb" / "fine" / "r2.json").unlink()
     listed = flownb("runs")
     assert [line.split()[0] for line in listed.stdout.splitlines()] == ["r1"]
-    why = ".flownb/fine/r2/journal.jsonl:4: the journal is damaged: its checksum is wrong"
+    why = ".flownb/fine/r2/journal.jsonl:3: the journal is damaged: its checksum is wrong"
     assert f"warning: left out: {why}" in listed.stderr
     shown = flownb("show", "r2")
     assert (shown.returncode, shown.stderr.splitlines()[0]) == (1, f"error: {why}")
