@@ -31,17 +31,16 @@ from flownb.runs.prepare import (
     check_begun,
     load,
     load_again,
-    prepare_new,
     prepare_resume,
     read_text,
-    state_root,
 )
 from flownb.runs.run import Run
 from flownb.runs.session import Prepared, Session, Stop, report
+from flownb.runs.start import start
 from flownb.runtimes.base import Printed
 from flownb.store import decisions
-from flownb.store.journal import has_begun, load_state
-from flownb.store.paths import RunPaths, check_run_id, find_run, list_runs, state_folder_in
+from flownb.store.journal import load_state
+from flownb.store.paths import LAST, find_run, list_runs, state_folder_in
 from flownb.store.snapshot import RunSummary, stored_state, summary
 
 Decide = Callable[[Request], Decision | None]
@@ -114,6 +113,7 @@ def run(
     listen: Listen | None = None,
     *,
     run_id: str | None = None,
+    reuse: str | bool = False,
 ) -> Run:
     """Run a workflow to its end, or to where only a person can go on, and return the run.
 
@@ -128,7 +128,8 @@ def run(
         decide: Answers checkpoints, on the calling thread; None: each takes its default at once.
         on_error: Called once when the run failed, after its state is saved.
         listen: Told of every event after it is stored, on the run's own thread.
-        run_id: The run's id; that of a run that exists resumes it with this text. None: a new one.
+        run_id: The run's id; that of a run that exists, or `last`, resumes it with this text. None: a new one.
+        reuse: The earlier run to take over from: its id or the beginning of it; True: the last one of this workflow.
 
     Raises:
         FlowSyntaxError: The document is no workflow.
@@ -137,7 +138,7 @@ def run(
         KeyboardInterrupt: Ctrl-C was pressed; the run is cancelled and can be resumed.
     """
     around = Around(state_dir=_path(state_dir))
-    prepared = start(load(workflow), inputs or {}, around, run_id)[0]
+    prepared = start(load(workflow), inputs or {}, around, run_id, reuse=LAST if reuse is True else reuse or None)[0]
     return _serve_api(prepared, decide, on_error, listen)
 
 
@@ -150,13 +151,14 @@ async def run_async(
     listen: Listen | None = None,
     *,
     run_id: str | None = None,
+    reuse: str | bool = False,
 ) -> Run:
     """Do what `run` does without blocking the event loop; cancelling it cancels the run.
 
     Bodies with `executor: main` run on the loop's thread, between its other work.
     """
     around = Around(state_dir=_path(state_dir))
-    prepared = start(load(workflow), inputs or {}, around, run_id)[0]
+    prepared = start(load(workflow), inputs or {}, around, run_id, reuse=LAST if reuse is True else reuse or None)[0]
     loop = asyncio.get_running_loop()
     hooks = Hooks(decide=decide, watch=_watcher(listen), printed=_printer())
 
@@ -278,18 +280,6 @@ def survey(
         except FlowStateError as error:
             unread.append(error)
     return found, unread
-
-
-def start(
-    workflow: Workflow, inputs: Mapping[str, object], around: Around, run_id: str | None = None
-) -> tuple[Prepared, ResumePlan | None]:
-    """Write down the beginning of a run; where a run with this id exists, that it goes on with this text."""
-    if run_id is not None:
-        check_run_id(run_id)
-        known = RunPaths(state_root(workflow, around), workflow.name, run_id, around.disk)
-        if has_begun(known):
-            return prepare_resume(known, workflow, inputs, around)
-    return prepare_new(workflow, inputs, around, run_id), None
 
 
 def take_up(

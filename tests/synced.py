@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import flownb
-from flownb.api import serve, start
+from flownb.api import serve
 from flownb.model.decision import Decision, Request
 from flownb.model.nodes import Leaf
 from flownb.runs.hooks import Hooks
 from flownb.runs.prepare import Around
+from flownb.runs.start import start
 from flownb.runtimes.base import Runtime, Scope
 from flownb.runtimes.registry import Registry
 from flownb.store.files import Disk

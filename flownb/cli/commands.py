@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +14,7 @@ from pydantic import JsonValue
 
 from flownb import api
 from flownb.cli.attend import finish, keep_log, serve_here, shows_log_of, state_option
+from flownb.cli.inputs import read_given, read_inputs, read_yaml_value
 from flownb.errors import (
     Diagnostic,
     FlowError,
@@ -32,13 +32,15 @@ from flownb.plan.resume import ResumePlan
 from flownb.render.diagram import mermaid, text_tree
 from flownb.render.log import describe_decision, seconds
 from flownb.render.problems import problems_json
-from flownb.runs.prepare import Around, load, read_text, state_root
+from flownb.runs.prepare import Around, load, state_root
 from flownb.runs.session import Prepared, utc_now
+from flownb.runs.start import start
 from flownb.store.decisions import asked
 from flownb.store.journal import has_begun
-from flownb.store.paths import RunPaths, find_run, state_folder_in
+from flownb.store.paths import LAST, RunPaths, find_run, state_folder_in
 from flownb.terminal.output import draw_problems, print_result, say, tell
-from flownb.terminal.prompt import ask_secret, can_answer, read_yaml
+from flownb.terminal.prompt import ask_secret, can_answer
+from flownb.terminal.reuse_option import with_reuse_said
 
 USAGE: Final = 2
 """Exit code: bad usage, an invalid workflow, inputs or secrets."""
@@ -56,7 +58,7 @@ def main() -> None:
 def run_command(arguments: Sequence[str]) -> int:
     """Carry out one command and return its exit code; every error is one message on standard error."""
     try:
-        code = commands.main(list(arguments), prog_name="flownb", standalone_mode=False)
+        code = commands.main(with_reuse_said(arguments), prog_name="flownb", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
         # https://docs.python.org/3/library/signal.html#note-on-sigpipe: nothing more may be written at exit.
@@ -134,6 +136,12 @@ def commands() -> None:
 @click.option("--inputs", "inputs_file", type=click.Path(path_type=Path), help="A YAML or JSON file: input → value.")
 @click.option("--dry-run", is_flag=True, help="Show what would run and what would be asked.")
 @click.option("--run-id", metavar="ID", help="The run's id; that of a run that exists resumes it with this text.")
+@click.option(
+    "--reuse", metavar="[ID]", help="Take over what an earlier run did: the last of this workflow, or this one."
+)
+@click.option(
+    "--from", "from_node", metavar="NODE", help="With --run-id or --reuse: run this node and all below it again."
+)
 @click.option("--no-log", is_flag=True, help="Do not write the execution log at the end of the file.")
 @_with_suspend
 @_with_json
@@ -144,6 +152,8 @@ def run_workflow(  # noqa: PLR0913, PLR0917 click hands over one for each option
     inputs_file: Path | None,
     dry_run: bool,
     run_id: str | None,
+    reuse: str | None,
+    from_node: str | None,
     no_log: bool,
     suspend: bool,
     as_json: bool,
@@ -154,14 +164,16 @@ def run_workflow(  # noqa: PLR0913, PLR0917 click hands over one for each option
     As in: flownb run weekly.flow.md -i topic=wind
     """
     workflow = load(file)
-    inputs = (_read_inputs(inputs_file) if inputs_file else {}) | _read_given(given)
+    inputs = (read_inputs(inputs_file) if inputs_file else {}) | read_given(given)
     if dry_run:
         bind_inputs(workflow, inputs)
         plan = api.plan(workflow)
         print_result(_graph_json(workflow, plan) if as_json else text_tree(plan))
         return 0
-    prepared, plan_of_resume = _start(workflow, inputs, _around(state), run_id)
+    prepared, plan_of_resume = _start(workflow, inputs, _around(state), run_id, reuse, from_node)
     if plan_of_resume is not None:
+        if plan_of_resume.is_new:
+            say(f"takes over from {prepared.state.reuses or 'no earlier run: there is none'}")
         say(str(plan_of_resume))
     made = serve_here(prepared.paths, lambda hooks: api.serve(prepared, hooks), suspend=suspend)
     if not no_log and workflow.path is not None and workflow.path.name.endswith(_DOCUMENT):
@@ -189,7 +201,7 @@ def resume_run(
     """Go on with a run that failed, was cancelled, was interrupted or waits. RUN_ID may be a unique prefix, or `last`."""
     paths = _find(run_id, state)
     around = _around(state)
-    inputs = _read_given(given)
+    inputs = read_given(given)
     with _as_usage():
         prepared, plan = api.take_up(str(paths), around, inputs, from_node=from_node, as_was=as_was)
     _name_document(prepared, as_was=as_was)
@@ -264,7 +276,7 @@ def decide(run_id: str, node: str, action: str, text: str | None, state: Path | 
     known = api.show(str(paths), state).state
     with _as_usage():
         question = asked(known, node)
-    value = text if text is None or question.input in ("text", None) else _read_yaml(text, "TEXT")
+    value = text if text is None or question.input in ("text", None) else read_yaml_value(text, "TEXT")
     answer = Decision(action=action, input=value, by=user_name(), at=utc_now(), via=Via.COMMAND)
     standing = api.decide(str(paths), node, answer, state)
     print_result(f"{node}: {describe_decision(standing)}")
@@ -330,12 +342,18 @@ def _as_usage() -> Iterator[None]:
 
 
 def _start(
-    workflow: Workflow, inputs: dict[str, JsonValue], around: Around, run_id: str | None
+    workflow: Workflow,
+    inputs: dict[str, JsonValue],
+    around: Around,
+    run_id: str | None,
+    reuse: str | None,
+    from_node: str | None,
 ) -> tuple[Prepared, ResumePlan | None]:
-    """Begin a run; where the one of that id is there, and cannot be resumed, that is bad usage."""
-    is_there = run_id is not None and has_begun(RunPaths(state_root(workflow, around), workflow.name, run_id))
-    with _as_usage() if is_there else nullcontext():
-        return api.start(workflow, inputs, around, run_id)
+    """Begin a run; where the one that is named cannot be resumed, or is not there, that is bad usage."""
+    root = state_root(workflow, around)
+    is_there = run_id == LAST or (run_id is not None and has_begun(RunPaths(root, workflow.name, run_id)))
+    with _as_usage() if is_there or from_node is not None else nullcontext():
+        return start(workflow, inputs, around, run_id, reuse=reuse, from_node=from_node)
 
 
 def _name_document(prepared: Prepared, *, as_was: bool) -> None:
@@ -345,36 +363,6 @@ def _name_document(prepared: Prepared, *, as_was: bool) -> None:
         say(
             f"warning: this run is of {path.resolve()}, which lies outside {beside}; to go by the stored text: --as-was"
         )
-
-
-def _read_given(given: Sequence[str]) -> dict[str, JsonValue]:
-    inputs: dict[str, JsonValue] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise click.UsageError(f"-i {text}: write -i NAME=VALUE")
-        if name in inputs:
-            raise click.UsageError(f"-i {name} is given twice: give it once")
-        inputs[name] = _read_yaml(value, f"-i {name}")
-    return inputs
-
-
-def _read_yaml(text: str, source: str) -> JsonValue:
-    try:
-        return read_yaml(text, source)
-    except FlowError as error:
-        raise FlowInputError(error.message, error.hint) from error
-
-
-def _read_inputs(path: Path) -> dict[str, JsonValue]:
-    text = read_text(path, "give the path of a YAML or JSON file: input → value")
-    try:
-        values: JsonValue = json.loads(text) if path.suffix == ".json" else _read_yaml(text, str(path))
-    except ValueError as error:
-        raise FlowInputError(f"{path} is no JSON: {error}", "put it right, or write YAML to a .yaml file") from error
-    if not isinstance(values, dict):
-        raise FlowInputError(f"{path} holds no inputs", "write a mapping: input → value")
-    return values
 
 
 def _graph_json(workflow: Workflow, plan: Sequence[PlannedNode]) -> dict[str, JsonValue]:

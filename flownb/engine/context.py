@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from flownb.engine.stopping import StopScope
 from flownb.model.decision import Decision, Question
 from flownb.model.events import Event
 from flownb.model.policy import ExecutorName
-from flownb.model.state import RunState
+from flownb.model.state import NodeState, RunState
 from flownb.runtimes.base import Caller, Printed, Runtime
 from flownb.secrets import Redactor
 
@@ -61,6 +61,8 @@ class Services:
     """Waits some seconds."""
     uniform: Callable[[float, float], float]
     """Chance between two numbers."""
+    earlier: Mapping[str, NodeState] = field(default_factory=dict)
+    """Key → what became of it in the run that this one takes over from."""
     held: int | None = None
     """The descriptor of the run's lock, for the wardens of what is started; None: there is none."""
 
@@ -83,6 +85,8 @@ class RunContext:
     """Ends the run as rejected, once what is under way is done."""
     at_work: set[asyncio.Task[Any]]
     """The tasks in which a runtime is under way: being cancelled again tells it to end at once."""
+    outside: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Key → what the node reads from files, as it was when it was about to start."""
 
     async def pause(self, seconds: float, stop: StopScope) -> bool:
         """Wait, which counts as work; return whether something may still start: a stop ends the wait."""

@@ -35,7 +35,7 @@ MISSING: Final = object()
 """Stands for a name that means nothing here."""
 _DECISION: Final = frozenset({"action", "input", "by", "at", "via", "timed_out"})
 """What the value of a checkpoint holds."""
-_OUTSIDE_BODY: Final = frozenset({"when", "foreach", "collect", "until", "while", "needs"})
+_OUTSIDE_BODY: Final = frozenset({"when", "foreach", "collect", "until", "while", "needs", "files"})
 """Properties that are worked out before or after a body, with names of their own."""
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
-from flownb.engine.namespace import Namespace
+from flownb.engine.namespace import Namespace, Program
 from flownb.model.decision import Question
 from flownb.model.key import last_part_of
 from flownb.model.nodes import Node, Use
-from flownb.plan.fingerprint import digest_of, uses_of, value_digest
+from flownb.plan.fingerprint import VARIABLE, digest_of, uses_of, value_digest
+from flownb.secrets import Redactor
 from flownb.templates.expressions import RESERVED_NAMES
 
 _DATA: Final = (str, int, float, list, dict, tuple, type(None))
@@ -58,11 +59,18 @@ def _read(names: Namespace, use: Use) -> Iterable[tuple[str, str]]:
         yield use.name, ledger.digest_of(names.key_of(use.name))
     elif use.name == "inputs":
         yield from names.program.input_digests(use.attribute)
-    elif use.name not in RESERVED_NAMES and use.name in names.program.variables:
-        value = names.program.variables[use.name]
-        digest = "" if names.context.services.redactor.holds(value) else _digest(value)
-        if digest:
-            yield f"the variable {use.name}", digest
+    else:
+        yield from variable_digest(names.program, use.name, names.context.services.redactor)
+
+
+def variable_digest(program: Program, name: str, redactor: Redactor) -> Iterator[tuple[str, str]]:
+    """Yield the label and the digest of a notebook's variable, where there is one of that name that is data and no secret."""
+    if name in RESERVED_NAMES or name not in program.variables:
+        return
+    value = program.variables[name]
+    digest = "" if redactor.holds(value) else _digest(value)
+    if digest:
+        yield f"{VARIABLE}{name}", digest
 
 
 def _digest(value: object) -> str:

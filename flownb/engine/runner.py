@@ -13,8 +13,10 @@ from flownb.engine.context import RunContext
 from flownb.engine.leaves import collected
 from flownb.engine.namespace import Namespace, uses_in
 from flownb.engine.outcome import LEFT, Done, Failed, NodeResult, Outcome
+from flownb.engine.outside import look_outside
 from flownb.engine.reads import reads_of
 from flownb.engine.repeat import Pace, each, items_of, rounds
+from flownb.engine.reuse import can_be_taken, can_stand, is_same, is_same_inside, keys_inside
 from flownb.engine.scheduler import Scheduler
 from flownb.engine.stopping import StopScope
 from flownb.engine.subflow import subprogram
@@ -23,9 +25,9 @@ from flownb.engine.work import Work, in_time
 from flownb.errors import FlowError
 from flownb.model import events as e
 from flownb.model.key import item_key, prefix_in, round_key
-from flownb.model.nodes import Branch, CheckpointNode, Container, FlowNode, Foreach, Loop, Node, Parallel, walk
+from flownb.model.nodes import Branch, Container, FlowNode, Foreach, Loop, Node, Parallel
 from flownb.model.record import Record
-from flownb.model.state import Former, NodeStatus, fingerprint_of
+from flownb.model.state import NodeStatus, fingerprint_of
 from flownb.plan.graph import TOP, Unit, is_gate
 
 T = TypeVar("T")
@@ -99,8 +101,11 @@ class Runner:
         if reason is not None:
             self._skip(node, key, reason)
             return Done()
-        if self._is_same(node, key):
-            return Done()
+        try:
+            if await self._is_same(node, key):
+                return Done()
+        except FlowError as error:
+            return self.work.failed(node, key, self.work.failed_by(error, node, key, 0))
         is_new = key not in ledger.state.nodes
         if node.policy.delay and is_new and not await self.context.pause(node.policy.delay, self.stop):
             return LEFT
@@ -123,26 +128,28 @@ class Runner:
 
     def _skip(self, node: Node, key: str, reason: str) -> None:
         ledger, reads = self.context.ledger, reads_of(self.names, node, only="when")
-        definition = self.work.definition(node)
+        definition = self.work.definition(node, key)
         ledger.emit(e.NodeSkipped(at=ledger.now(), key=key, definition=definition, reads=reads, reason=reason))
 
-    def _is_same(self, node: Node, key: str, *, is_one: bool = False) -> bool:
+    async def _is_same(self, node: Node, key: str, *, is_one: bool = False) -> bool:
         """Return whether a node was done before with the fingerprint that it has now: then it is done again."""
-        ledger = self.context.ledger
-        former = ledger.state.former.get(key)
-        if (
-            former is None
-            or not _can_be_same(former, node, is_one=is_one)
-            or former.node.definition != self.work.definition(node)
-        ):
+        ledger, services = self.context.ledger, self.context.services
+        outside = await look_outside(self.names, node, key, is_one=is_one)
+        if outside or key in self.context.outside:
+            self.context.outside[key] = outside
+        former, earlier = ledger.state.former.get(key), services.earlier.get(key)
+        definition = self.work.definition(node, key)
+        if former is not None and can_stand(former, node) and former.node.definition == definition:
+            keys = keys_inside(self.names, node, key, is_one=is_one)
+            reads = self.work.reads(node, key)
+            if is_same(former.node, definition, reads) and await is_same_inside(self.names, node, keys, is_one=is_one):
+                ledger.emit(e.NodeReused(at=ledger.now(), keys=keys))
+                return True
+        if earlier is None or (former is not None and former.is_void) or not can_be_taken(earlier, node, is_one=is_one):
             return False
-        if former.node.reads != reads_of(self.names, node, is_one=is_one):
+        if not earlier.is_older and not is_same(earlier, definition, self.work.reads(node, key)):
             return False
-        if former.run_id is None:
-            inner = walk(node.children) if isinstance(node, Container) and not is_one else ()
-            ledger.emit(e.NodeReused(at=ledger.now(), keys=(key, *(self.names.prefix + child.id for child in inner))))
-        else:
-            self._take_over(node, key, former.node.output, e.Taken.REUSED)
+        self._take_over(node, key, earlier.output, e.Taken.REUSED)
         return True
 
     def _take_over(self, node: Node, key: str, output: JsonValue, taken: e.Taken) -> None:
@@ -237,8 +244,11 @@ class Runner:
 
     async def run_one(self, node: Node, key: str) -> Outcome:
         """Run one item or round of a node."""
-        if self._is_same(node, key, is_one=True) or (node.policy.cache and self._take_cached(node, key)):
-            return Done()
+        try:
+            if await self._is_same(node, key, is_one=True) or (node.policy.cache and self._take_cached(node, key)):
+                return Done()
+        except FlowError as error:
+            return self.work.failed(node, key, self.work.failed_by(error, node, key, 0))
         return await self.work.run_once(node, key)
 
     async def _answering(self, node: str, names: Namespace) -> Outcome:
@@ -255,6 +265,9 @@ class Runner:
     async def _content(self, node: Container | FlowNode, key: str) -> Outcome:
         """Run what is in a container or a sub-flow, once."""
         policy = node.policy
+        if policy.once and self.context.services.earlier:  # Nothing in it is taken over either.
+            services = replace(self.context.services, earlier={})
+            self = replace(self, context=replace(self.context, services=services))  # noqa: PLW0642 from here on
         catches = bool(policy.retry or policy.fallback or policy.continue_on_error)
         match node:
             case FlowNode():
@@ -329,17 +342,3 @@ class Runner:
             return outcome
         outputs, hidden = part.outputs()
         return Done(NodeResult(outputs, is_tainted=bool(hidden)))
-
-
-def _can_be_same(former: Former, node: Node, *, is_one: bool) -> bool:
-    """Return whether what a node made before may stand, as far as its fingerprint has nothing to say."""
-    known = former.node
-    if former.is_void or known.status is NodeStatus.SKIPPED or not known.is_settled or not known.reusable:
-        return False
-    if isinstance(node, CheckpointNode):
-        return False  # Its decision holds while question and evidence do: it looks by itself.
-    if former.run_id is not None and (node.policy.once or isinstance(node, Container | FlowNode)):
-        return False  # What is in it is taken over by itself.
-    if former.run_id is not None and node.repeat is not None and not is_one:
-        return False
-    return node.policy.continue_on_error or not known.continued

@@ -210,18 +210,22 @@ class Work:
 
     def begun(self, node: Node, key: str, attempt: int, evidence: Mapping[str, str] | None = None) -> e.Begun:
         """Return the beginning of an attempt: what the node is, and what it reads now."""
-        reads = reads_of(self.names, node, is_one=is_part(key)) | dict(evidence or {})
+        reads = self.reads(node, key) | dict(evidence or {})
         return e.Begun(
             at=self.context.ledger.now(),
             attempt=attempt,
-            definition=self.definition(node),
+            definition=self.definition(node, key),
             reads=reads,
             inside=self.names.holder_of(node.id, key),
         )
 
-    def definition(self, node: Node) -> str:
-        """Return the digest of what a node is."""
-        return self.names.program.definitions.get(node.id, "")
+    def reads(self, node: Node, key: str) -> dict[str, str]:
+        """Return what a node reads now → the digest of the value, from files too."""
+        return reads_of(self.names, node, is_one=is_part(key)) | self.context.outside.get(key, {})
+
+    def definition(self, node: Node, key: str) -> str:
+        """Return the digest of what a node, or one item or round of it, is."""
+        return self.names.program.definitions.get(f"{node.id}[]" if is_part(key) else node.id, "")
 
 
 async def in_time(limit_s: float | None, work: Awaitable[T]) -> T:

@@ -68,6 +68,8 @@ class RunStarted(EventBase):
     """The document's path, relative to the folder that holds the state; None: a cell."""
     reuses: str | None = None
     """The id of the earlier run that it takes over from (`--reuse`); None: from none."""
+    anew: tuple[str, ...] = ()
+    """Ids of nodes that it never takes over from there (`--from`)."""
     versions: dict[str, str] = {}
     """Python and each package that a body imports → version."""
 
@@ -88,6 +90,8 @@ class RunResumed(EventBase):
     """Keys of nodes that were settled and are so no longer: each is used again where its fingerprint is the same."""
     again: tuple[str, ...] = ()
     """Those of them that run again whatever their fingerprint is."""
+    anew: tuple[str, ...] = ()
+    """As in `RunStarted`, from here on."""
     versions: dict[str, str] = {}
     """Python and each package that a body imports → version, as they are now."""
 

@@ -53,6 +53,11 @@ def _ids(value: object) -> object:
     return tuple(_id(item) for item in items) if isinstance(items, list | tuple) else items
 
 
+def _texts(value: object) -> object:
+    """Let one text stand for a list of it."""
+    return (value,) if isinstance(value, str) else value
+
+
 def _words(value: object) -> object:
     """Let `on: 429` and `on: [429, timeout]` both be a list of words."""
     items = value if isinstance(value, list | tuple) else [value]
@@ -146,5 +151,7 @@ class Policy(Frozen):
     """Whether, and for how many seconds, the value of an earlier run is used again."""
     once: bool = False
     """Whether it is never repeated without asking."""
+    files: Annotated[tuple[str, ...], BeforeValidator(_texts)] | None = None
+    """Paths or globs of files that it reads by itself, relative to the document's folder; templates."""
     executor: ExecutorName | None = None
     """Where a python body runs; None: the default for its place."""

@@ -38,6 +38,8 @@ class NodeStatus(StrEnum):
     """It was stopped."""
 
 
+_WITHOUT_FINGERPRINTS: Final = 1
+"""The journal's format of flownb 0.1.0."""
 SETTLED: Final = frozenset({NodeStatus.COMPLETED, NodeStatus.SKIPPED})
 """Statuses that a resume never touches."""
 
@@ -75,6 +77,8 @@ class NodeState:
     """The digest of what it was when it was begun: one half of its fingerprint."""
     reads: Mapping[str, str] = field(default_factory=dict)
     """What it read → the digest of the value: the other half."""
+    is_older: bool = False
+    """Whether flownb 0.1.0 ran it, which noted no fingerprint: its value stands while text and inputs are the same."""
     count: int | None = None
     """How many items or rounds it has; None: it has none."""
     taken: e.Taken | None = None
@@ -116,8 +120,6 @@ class Former:
     """The answer."""
     is_void: bool = False
     """Whether it runs again whatever its fingerprint is."""
-    run_id: str | None = None
-    """The earlier run that it was in; None: this one."""
 
 
 def fingerprint_of(definition: str, reads: Mapping[str, str]) -> str:
@@ -138,6 +140,8 @@ class RunState:
     """The workflow's name."""
     status: RunStatus = RunStatus.RUNNING
     """What became of it."""
+    format: int = e.FORMAT
+    """The format of its journal's last lines."""
     started_at: datetime | None = None
     """When it first began, in UTC."""
     finished_at: datetime | None = None
@@ -168,6 +172,8 @@ class RunState:
     """Key → what became of it before a resume that perhaps runs it again; with `once` it is asked about."""
     reuses: str | None = None
     """The earlier run that it takes over from."""
+    anew: tuple[str, ...] = ()
+    """Ids of nodes that it never takes over from there."""
     versions: dict[str, str] = field(default_factory=dict)
     """Python and each package that a body imports → version."""
     clock: RunClock = field(default_factory=RunClock)
@@ -250,13 +256,14 @@ def _run_started(state: RunState, event: e.RunStarted) -> None:
     state.run_id, state.workflow, state.started_at = event.run_id, event.workflow, event.at
     state.inputs, state.secrets, state.unkept = event.inputs, event.secrets, event.unkept
     state.definition, state.document = event.definition, event.document
-    state.reuses, state.versions = event.reuses, event.versions
+    state.reuses, state.versions, state.anew = event.reuses, event.versions, event.anew
+    state.format = event.format
 
 
 def _run_resumed(state: RunState, event: e.RunResumed) -> None:
     state.status, state.finished_at = RunStatus.RUNNING, None
     state.inputs, state.definition, state.versions = event.inputs, event.definition, event.versions
-    state.unkept = event.unkept
+    state.unkept, state.format, state.anew = event.unkept, event.format, (*state.anew, *event.anew)
     state.failures, state.outputs = [], {}
     for key in state.used_up:
         del state.questions[key], state.decisions[key]
@@ -296,6 +303,7 @@ def _node_started(state: RunState, event: e.NodeStarted) -> None:
         started_at=started,
         definition=event.definition,
         reads=event.reads,
+        is_older=state.format == _WITHOUT_FINGERPRINTS,
         count=event.count,
         error=node.error if node else None,
         began_s=began_s,
@@ -311,7 +319,7 @@ def _attempt_failed(state: RunState, event: e.AttemptFailed) -> None:
 def _node_completed(state: RunState, event: e.NodeCompleted) -> None:
     output = event.output if event.gather is None else gathered(event, state.output_of)
     known, spent_s = _over(state, event.key)
-    node = known or NodeState(started_at=event.at)
+    node = known or NodeState(started_at=event.at, is_older=state.format == _WITHOUT_FINGERPRINTS)
     if event.begun is not None:
         node = _begun(node, event.begun)
         spent_s += (event.at - event.begun.at).total_seconds()
@@ -327,6 +335,7 @@ def _node_completed(state: RunState, event: e.NodeCompleted) -> None:
         fallback=event.fallback,
         definition=node.definition,
         reads=node.reads,
+        is_older=node.is_older,
         count=event.count if event.gather in (e.Gather.ITEMS, e.Gather.LAST) else None,
         taken=event.taken,
         spent_s=spent_s,
@@ -375,6 +384,7 @@ def _node_skipped(state: RunState, event: e.NodeSkipped) -> None:
         finished_at=event.at,
         definition=event.definition,
         reads=event.reads,
+        is_older=state.format == _WITHOUT_FINGERPRINTS,
     )
 
 

@@ -14,6 +14,7 @@ from IPython.utils.text import DollarFormatter
 
 from flownb.errors import FlowInputError
 from flownb.terminal.prompt import read_yaml
+from flownb.terminal.reuse_option import with_reuse_said
 
 _QUOTES: Final = "'\""
 _OPEN: Final = {"{": "}", "[": "]", "(": ")"}
@@ -33,7 +34,7 @@ def parse_line(parser: MagicArgumentParser, line: str, variables: Mapping[str, o
     """
     words = [word if _NAMED.fullmatch(word) else _filled(word, variables) for word in split_line(line)]
     try:
-        return parser.parse_args(words)
+        return parser.parse_args(with_reuse_said(words))
     except UsageError as error:
         raise FlowInputError(f"%{parser.prog}: {error}", f"%{parser.prog}? shows what there is") from None
 

@@ -33,6 +33,7 @@ from flownb.runs.prepare import Around
 from flownb.runs.prepare import load as load_document
 from flownb.runs.run import Run
 from flownb.runs.session import Prepared
+from flownb.runs.start import start
 from flownb.runtimes.registry import Registry, load_registry
 from flownb.store.files import write_atomically
 from flownb.store.paths import find_run
@@ -177,13 +178,13 @@ class Commands:
             self._show_plan(workflow)
             return None
         self._check_free(options)
-        prepared, plan = api.start(workflow, inputs, around, options.run_id)
+        prepared, plan = start(workflow, inputs, around, options.run_id, reuse=options.reuse, from_node=options.start)
         return self._conduct(prepared, plan, options)
 
     def _conduct(self, prepared: Prepared, plan: ResumePlan | None, options: Any) -> Run:  # Any: argparse's
         self._tell_folder()
         if plan is not None:
-            publish_markdown(resume_text(plan, prepared.paths.run_id))
+            publish_markdown(resume_text(plan, prepared.paths.run_id, prepared.state.reuses))
         name = options.out or self._bound.get(prepared.paths.run_id)
 
         def began(live: Live) -> None:

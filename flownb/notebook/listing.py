@@ -10,7 +10,7 @@ from flownb.model.events import PlannedNode
 from flownb.model.key import is_whole
 from flownb.model.state import NodeStatus
 from flownb.notebook.board import elapsed
-from flownb.plan.resume import ResumePlan
+from flownb.plan.resume import OTHER_VERSIONS, ResumePlan
 from flownb.render.diagram import mermaid, text_tree
 from flownb.render.inert import code_span, cut, fenced, inert
 from flownb.runs.run import Run
@@ -36,14 +36,18 @@ class RunList(list[RunSummary]):
         return "\n".join(f"{run.run_id}  {run.workflow}  {run.status}" for run in self) or "no runs are kept here"
 
 
-def resume_text(plan: ResumePlan, run_id: str) -> str:
-    """Return what a resume will do, as Markdown."""
+def resume_text(plan: ResumePlan, run_id: str, reuses: str | None = None) -> str:
+    """Return what a resume will do, or a new run that takes over from the run `reuses`, as Markdown."""
     lines = [
         f"- **{word}**: "
         + ", ".join(f"{code_span(key)} ({inert(why)})" if why else code_span(key) for key, why in nodes)
         for word, nodes in plan.kinds()
     ]
-    return "\n".join([f"Resuming run {code_span(run_id)}:", "", *lines])
+    lines += [f"- **{OTHER_VERSIONS}**: {inert(plan.versions)}"] if plan.versions else []
+    head = f"Resuming run {code_span(run_id)}:"
+    if plan.is_new:
+        head = f"Run {code_span(run_id)} takes over from {f'run {code_span(reuses)}' if reuses else 'no earlier run'}:"
+    return "\n".join([head, "", *lines])
 
 
 def plan_text(name: str, plan: Sequence[PlannedNode]) -> str:

@@ -46,8 +46,14 @@ def _run_options(function: F) -> F:
     )
     dry = argument("--dry-run", action="store_true", help="show the plan and run nothing")
     name = argument("--run-id", metavar="ID", help="the run's id; that of a run that exists resumes it")
+    reuse = argument(
+        "--reuse", metavar="ID", help="take over what an earlier run did: the last of this workflow, or this one"
+    )
+    start = argument(
+        "--from", dest="start", metavar="NODE", help="with --run-id or --reuse: run this node and all below it again"
+    )
     save = argument("--save", metavar="FILE.flow.md", help="write the text to a file as well")
-    return given(_wait_options(dry(name(save(function)))))  # type: ignore[no-any-return] # see above
+    return given(_wait_options(dry(name(reuse(start(save(function)))))))  # type: ignore[no-any-return] # see above
 
 
 def _parser(magic: Any) -> Any:  # Any: `magic_arguments` adds it to the method

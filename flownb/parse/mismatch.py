@@ -24,6 +24,7 @@ WANTED: Final[Mapping[str, str]] = {
     "on_error": "the id of a node",
     "continue_on_error": "true or false",
     "once": "true or false",
+    "files": "a path or a glob, as `data/*.csv`, or a list of them",
     "cache": "true, false or a duration, as `1h`",
     "concurrency": "a whole number of at least 1",
     "max": "a whole number of at least 1",

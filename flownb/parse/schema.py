@@ -32,6 +32,7 @@ _EXPRESSION: Final[Mapping[str, JsonValue]] = {"description": "An expression, wi
 _READ_BY: Final[Mapping[str, Mapping[str, JsonValue]]] = {
     "_seconds": _DURATION,
     "_ids": {"anyOf": [dict(_TEXT), {"type": "array", "items": dict(_TEXT)}]},
+    "_texts": {"anyOf": [dict(_TEXT), {"type": "array", "items": dict(_TEXT)}]},
     "_words": {
         "anyOf": [{"type": ["string", "integer"]}, {"type": "array", "items": {"type": ["string", "integer"]}}],
     },

@@ -69,6 +69,9 @@ class Reader:
             value = values[key]
             if key == "needs":
                 uses += _needs(value) if fields.policy.needs is not None else ()
+            elif key == "files" and fields.policy.files:
+                for part in _texts(value):
+                    uses += yield from self.template(key, part)
             elif key in EXPRESSION_KEYS and not (key == "when" and fields.policy.when is None):
                 uses += yield from self.expression(key, value)
             elif draft.kind and key in fields.own and key not in draft.kind.LITERALS:

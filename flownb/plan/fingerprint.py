@@ -18,6 +18,9 @@ from flownb.plan.graph import Graph
 
 _NOT_MEANT: Final = {"id", "heading", "span", "spans", "uses", "policy", "repeat", "children", "default", "on_reject"}
 """Fields that say where a node stands or how it is run, not what it makes."""
+VARIABLE: Final = "the variable "
+"""How what a node reads of a notebook's variables begins."""
+_OF_ALL: Final = frozenset({"foreach", "until", "while"})
 _DIGEST_BYTES: Final = 12
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
 
@@ -65,7 +68,7 @@ def _text_of(value: object) -> str:
 
 
 def define(graph: Graph, hide: Callable[[str], str] = str) -> dict[str, str]:
-    """Return id → the digest of what a node is: its kind, body and the properties that carry meaning.
+    """Return id → the digest of what a node is: its kind, body and the properties that carry meaning; `id[]`: what one item is.
 
     Not its place, prose, comments, retry or timeout. That of a container covers all in it. A checkpoint is judged by what its
     question comes to, whatever this says.
@@ -74,7 +77,18 @@ def define(graph: Graph, hide: Callable[[str], str] = str) -> dict[str, str]:
         graph: The workflow's waits.
         hide: Takes the secrets out of a text: whoever has a digest could try which short one gives it.
     """
-    return {node.id: _digest(_definition(graph, node), hide) for node in graph.nodes.values()}
+    found: dict[str, str] = {}
+    for node in graph.nodes.values():
+        record = _definition(graph, node)
+        found[node.id] = _digest(record, hide)
+        match node.repeat:
+            case Foreach(as_name=name, collect=collect):
+                found[f"{node.id}[]"] = _digest({**record, "foreach": [name, collect]}, hide)
+            case Loop():
+                found[f"{node.id}[]"] = _digest({**record, "loop": None}, hide)
+            case None:
+                pass
+    return found
 
 
 def _digest(record: JsonValue, hide: Callable[[str], str]) -> str:
@@ -86,6 +100,8 @@ def _definition(graph: Graph, node: Node) -> dict[str, JsonValue]:
     groups = graph.around.get(node.id, ())
     record["kind"] = node.TITLE
     record["when"] = [holder.policy.when for holder in (*groups, node) if holder.policy.when]
+    if node.policy.files:
+        record["files"] = list(node.policy.files)
     match node.repeat:
         case Foreach(items=items, as_name=name, collect=collect):
             record["foreach"] = [items, name, collect]
@@ -131,6 +147,8 @@ def _uses(node: Node, local: frozenset[str], *, is_one: bool = False) -> Iterato
     elif isinstance(node.repeat, Loop) and not is_one:
         own = local | {"round", "previous"}
     for use in node.uses:
+        if is_one and use.field in _OF_ALL:
+            continue  # It says which items or rounds there are: one of them reads what it was given.
         if use.name not in (local if use.field == "foreach" else own):
             yield use
     if isinstance(node, Container):
@@ -144,6 +162,14 @@ def changed_input(reads: Mapping[str, str], now: Mapping[str, str]) -> str | Non
     What is not known now, as a notebook's variable that this kernel does not have, counts as the same.
     """
     return next((name for name, digest in reads.items() if now.get(name, digest) != digest), None)
+
+
+def is_read_same(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Return whether a node reads what it read; a notebook's variable that this kernel does not have counts as the same."""
+    if before == now:
+        return True
+    absent = {name: digest for name, digest in before.items() if name.startswith(VARIABLE) and name not in now}
+    return before == {**now, **absent}
 
 
 def plain_python(body: str) -> str:

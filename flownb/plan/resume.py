@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from flownb.errors import FlowStateError
 from flownb.model.key import id_of, ids_of, part_of
-from flownb.model.nodes import Container, FlowNode, Foreach, Node, walk
+from flownb.model.nodes import CheckpointNode, Container, FlowNode, Foreach, Node, walk
 from flownb.model.state import NodeState, NodeStatus, RunState
 from flownb.plan.fingerprint import changed_input, uses_of
 from flownb.plan.graph import TOP, Graph, Unit
 
+OTHER_VERSIONS: Final = "other versions than before"
+"""How the line begins that names them."""
 _LINES: Final = ("reuse", "run again", "may run again", "run for the first time")
 
 
@@ -32,13 +34,20 @@ class ResumePlan:
     """Keys of all nodes, items and rounds that were settled and are so no longer."""
     void: tuple[str, ...] = ()
     """Those of them that run again whatever their fingerprint is."""
+    anew: tuple[str, ...] = ()
+    """Ids of all nodes that are to run again (`--from`), begun or not."""
+    is_new: bool = False
+    """Whether a new run begins, which takes over from an earlier one."""
+    versions: str = ""
+    """What has another version than before, which reruns nothing."""
 
     def __str__(self) -> str:
         """Return the plan, one line a kind."""
-        return "\n".join(
+        lines = [
             f"{word}: " + ", ".join(f"{name} ({why})" if why else name for name, why in nodes)
             for word, nodes in self.kinds()
-        )
+        ]
+        return "\n".join([*lines, *([f"{OTHER_VERSIONS}: {self.versions}"] if self.versions else [])])
 
     def kinds(self) -> list[tuple[str, list[tuple[str, str]]]]:
         """Return the lines that there is something to say in: what is done, and each node with why."""
@@ -46,8 +55,26 @@ class ResumePlan:
         return [(word, list(nodes.items())) for word, nodes in kinds if nodes]
 
 
+@dataclass(frozen=True, slots=True)
+class Now:
+    """What there is outside the workflow's nodes, now that a run goes on."""
+
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """What nodes read, as `inputs.topic` → the digest of its value."""
+    changed: Mapping[str, str] = field(default_factory=dict)
+    """Key of a node that read a file or module → the label of one that changed."""
+    is_as_it_was: bool = True
+    """Whether text and inputs are those of the run: what flownb 0.1.0 ran stands only then."""
+
+
 def plan_resume(
-    graph: Graph, definitions: Mapping[str, str], state: RunState, now: Mapping[str, str], start: str | None
+    graph: Graph,
+    definitions: Mapping[str, str],
+    state: RunState,
+    now: Now,
+    start: str | None,
+    *,
+    is_new: bool = False,
 ) -> ResumePlan:
     """Work out what a resume will do (format.md, section 4.6), as far as that can be known before anything runs.
 
@@ -55,18 +82,20 @@ def plan_resume(
         graph: The workflow as it is now.
         definitions: Id → the digest of what a node is, as it is now.
         state: What the run's journal says.
-        now: What nodes read from outside the workflow's nodes, as `inputs.topic` → the digest of its value now.
+        now: What nodes read from outside the workflow's nodes.
         start: The node from which on everything runs again; None: only what changed.
+        is_new: Whether a new run takes over from the one of the state.
 
     Raises:
         FlowStateError: There is no node `start`.
     """
     if start is not None and start not in graph.positions:
         raise FlowStateError(f"there is no node `{start}` to start from", f"the nodes are: {', '.join(graph.nodes)}")
-    judge = _Judge(graph, definitions, state, now, _from(graph, start))
+    void = _from(graph, start)
+    judge = _Judge(graph, definitions, state, now, set(void), is_new)
     for index in graph.bodies[TOP].order:
         judge.visit(graph.bodies[TOP].units[index])
-    return judge.plan()
+    return replace(judge.plan(), anew=tuple(sorted(void)), is_new=is_new)
 
 
 def _from(graph: Graph, start: str | None) -> set[str]:
@@ -98,8 +127,9 @@ class _Judge:
     graph: Graph
     definitions: Mapping[str, str]
     state: RunState
-    now: Mapping[str, str]
+    now: Now
     void: set[str]
+    is_new: bool
     again: dict[str, str] = field(default_factory=dict)
     maybe: dict[str, str] = field(default_factory=dict)
     first: dict[str, str] = field(default_factory=dict)
@@ -124,11 +154,21 @@ class _Judge:
                 holder.id for holder in walk((node,)) if self.void & {inner.id for inner in walk((holder,))}
             )
             return f"{within} in it runs again"
-        if known.definition and known.definition != self.definitions.get(node.id):
+        return self._why_changed(node, known) or self._why_unfinished(node, known)
+
+    def _why_changed(self, node: Node, known: NodeState) -> str:
+        """Return what of a node's fingerprint is another now; empty: nothing that can be known yet."""
+        if not self._is_defined_so(node.id, known):
+            if known.is_older:
+                return "flownb 0.1.0 ran it, and text or inputs changed"
             return "changed" if isinstance(node, Container) else "body changed"
-        changed = changed_input(known.reads, self.now)
-        if changed is not None:
-            return f"{changed} changed"
+        changed = changed_input(known.reads, self.now.digests) or self._changed_file(node)
+        return f"{changed} changed" if changed is not None else ""
+
+    def _why_unfinished(self, node: Node, known: NodeState) -> str:
+        """Return why a node runs again although its fingerprint may be the same; empty: it does not."""
+        if self.is_new and (why := _never_taken(node, known)):
+            return why
         if not known.is_settled:
             return _UNFINISHED.get(known.status, "was not finished")
         if known.status is NodeStatus.COMPLETED and not known.reusable:
@@ -140,6 +180,17 @@ class _Judge:
             self.void.add(node.id)  # Its fingerprint says nothing of its fallback.
         return why
 
+    def _is_defined_so(self, name: str, known: NodeState) -> bool:
+        """Return whether a node is what it was when it was begun; of an older flownb's, whether the text is."""
+        if known.is_older:
+            return self.now.is_as_it_was
+        return not known.definition or known.definition == self.definitions.get(name)
+
+    def _changed_file(self, node: Node) -> str | None:
+        """Return the first of the files and modules that changed among those that a node, or one in it, read; None: none."""
+        inside = {inner.id for inner in walk((node,))}
+        return next((label for key, label in self.now.changed.items() if ids_of(key)[0] in inside), None)
+
     def _why_fallback(self, known: NodeState) -> str:
         """Return why the fallback that stood in for a node is run again; empty: it is not."""
         name = known.fallback
@@ -148,7 +199,7 @@ class _Judge:
         before = next((node for key, node in self.state.nodes.items() if id_of(key) == name), None)
         if name in self.void or before is None or name not in self.definitions:
             return f"its fallback {name} runs again"
-        return f"its fallback {name} changed" if before.definition != self.definitions[name] else ""
+        return "" if self._is_defined_so(name, before) else f"its fallback {name} changed"
 
     def _why_maybe(self, node: Node) -> str:
         """Return why a node may be run again; empty: it may not."""
@@ -192,8 +243,9 @@ class _Judge:
         return (
             not known.is_settled
             and name not in self.void
-            and known.definition == self.definitions.get(name)
-            and changed_input(known.reads, self.now) is None
+            and self._is_defined_so(name, known)
+            and changed_input(known.reads, self.now.digests) is None
+            and self._changed_file(node) is None
             and not self._why_maybe(node)
         )
 
@@ -217,7 +269,19 @@ class _Judge:
         return own in self.void or not self.void.isdisjoint(flows)
 
     def _is_reserved_loose(self, name: str, known: NodeState) -> bool:
-        return name in self.void or known.definition != self.definitions.get(name)
+        is_moved = any(ids_of(key)[0] == name for key in self.now.changed)
+        return name in self.void or is_moved or not self._is_defined_so(name, known)
+
+
+def _never_taken(node: Node, known: NodeState) -> str:
+    """Return why a new run does not take a node over although its fingerprint may be the same; empty: it does."""
+    kept = next((inner for inner in walk((node,)) if inner.policy.once or isinstance(inner, CheckpointNode)), None)
+    if kept is not None:
+        why = "says once" if kept.policy.once else "is asked anew"
+        return f"it {why}" if kept is node else f"{kept.id} in it {why}"
+    if known.fallback is not None:
+        return "its fallback stood in"
+    return "it failed" if known.continued else ""
 
 
 _UNFINISHED: Final = {NodeStatus.FAILED: "it failed", NodeStatus.CANCELLED: "it was stopped"}

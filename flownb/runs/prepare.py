@@ -10,7 +10,6 @@ from functools import lru_cache
 from pathlib import Path
 
 from pydantic import JsonValue, SecretStr
-from pydantic_core import to_jsonable_python
 
 from flownb.engine.namespace import Program
 from flownb.errors import FlowInputError, FlowStateError
@@ -24,8 +23,11 @@ from flownb.parse.workflow import parse_workflow
 from flownb.plan.fingerprint import define, definition_of
 from flownb.plan.graph import build_graph
 from flownb.plan.plan import plan_nodes
-from flownb.plan.resume import ResumePlan, plan_resume
+from flownb.plan.resume import ResumePlan
+from flownb.runs.earlier import earlier_nodes, find_earlier
+from flownb.runs.outlook import as_json, plan_ahead
 from flownb.runs.session import Prepared, utc_now
+from flownb.runs.versions import versions_of
 from flownb.runtimes.registry import Registry, load_registry
 from flownb.secrets import Redactor, find_secrets, with_values, without_values
 from flownb.store.decisions import withdraw
@@ -152,34 +154,54 @@ def state_root(workflow: Workflow, around: Around) -> Path:
 
 
 def prepare_new(
-    workflow: Workflow, inputs: Mapping[str, object], around: Around, run_id: str | None = None
-) -> Prepared:
-    """Write down the beginning of a new run.
+    workflow: Workflow,
+    inputs: Mapping[str, object],
+    around: Around,
+    run_id: str | None = None,
+    reuse: str | None = None,
+    start: str | None = None,
+) -> tuple[Prepared, ResumePlan | None]:
+    """Write down the beginning of a new run, and say what it takes over from an earlier one.
+
+    Args:
+        workflow: Its text.
+        inputs: Its inputs.
+        around: What it finds around it.
+        run_id: Its id; None: a new one.
+        reuse: The earlier run, by its id, the beginning of it, or `last`; None: none.
+        start: The node from which on nothing is taken over.
 
     Raises:
-        FlowInputError: Inputs or secrets are missing, unknown or of the wrong type, or the run id is none.
+        FlowInputError: Inputs or secrets are missing, unknown or of the wrong type, or the run id is none, or there is no earlier run.
         FlowStateError: The run exists, or nothing can be written.
     """
     bound = _bound(workflow, inputs)
-    _as_json(bound)
+    as_json(bound)
     secrets = _secrets(workflow, around)
     redactor = Redactor(secrets.values())
     if run_id is not None:
         check_run_id(run_id)
     now = utc_now()
     root = state_root(workflow, around)
-    paths = create_run(root, workflow.name, run_id or new_run_id(now, random.choice), around.disk)  # noqa: S311 an id, no secret
     program = _program(workflow, bound, around, redactor)
+    definition = definition_of(redactor.text(workflow.text))
+    earlier = find_earlier(root, workflow.name, reuse, around.disk) if reuse else None
+    before, versions = earlier[1] if earlier else RunState(), versions_of(workflow, program.folder)
+    plan = plan_ahead(program, before, definition, redactor, start, versions, is_new=True) if reuse else None
+    paths = create_run(root, workflow.name, run_id or new_run_id(now, random.choice), around.disk)  # noqa: S311 an id, no secret
     journal = Journal.create(paths)
     started = e.RunStarted(
         at=now,
         run_id=paths.run_id,
         workflow=workflow.name,
-        inputs=_as_json(bound),
+        inputs=as_json(bound),
         secrets=tuple(secrets),
         unkept=tuple(sorted(program.tainted)),
-        definition=definition_of(redactor.text(workflow.text)),
+        definition=definition,
         document=_document(workflow, root),
+        reuses=earlier[0] if earlier else None,
+        anew=plan.anew if plan else (),
+        versions=versions,
     )
     state = RunState()
     try:
@@ -189,7 +211,8 @@ def prepare_new(
     except BaseException:
         journal.close()
         raise
-    return Prepared(paths, journal, state, program, secrets, redactor, around.kinds())
+    taken = earlier_nodes(paths, state, definition, started.inputs)
+    return Prepared(paths, journal, state, program, secrets, redactor, around.kinds(), taken), plan
 
 
 def prepare_resume(
@@ -219,23 +242,27 @@ def prepare_resume(
         _check_whole(known, state.unkept, inputs)
         bound = _bound(workflow, known | dict(inputs))
         program = _program(workflow, bound, around, redactor)
-        plan = plan_resume(program.graph, program.definitions, state, _now(program), start)
+        definition, versions = definition_of(redactor.text(workflow.text)), versions_of(workflow, program.folder)
+        plan = plan_ahead(program, state, definition, redactor, start, versions)
         withdraw(paths, (*plan.void, *state.used_up))
         _write_source(paths, workflow, secrets)
         resumed = e.RunResumed(
             at=utc_now(),
-            inputs=_as_json(bound),
+            inputs=as_json(bound),
             unkept=tuple(sorted(program.tainted)),
-            definition=definition_of(redactor.text(workflow.text)),
+            definition=definition,
             forget=plan.forget,
             again=plan.void,
+            anew=plan.anew if state.reuses else (),
+            versions=versions,
         )
         _begin(journal, state, resumed, program, redactor)
         write_snapshot(paths, state, redactor=redactor)
+        taken = earlier_nodes(paths, state, definition, resumed.inputs)
     except BaseException:
         journal.close()
         raise
-    return Prepared(paths, journal, state, program, secrets, redactor, around.kinds()), plan
+    return Prepared(paths, journal, state, program, secrets, redactor, around.kinds(), taken), plan
 
 
 def _write_source(paths: RunPaths, workflow: Workflow, secrets: Mapping[str, str]) -> None:
@@ -296,21 +323,6 @@ def _check_whole(known: Mapping[str, JsonValue], unkept: tuple[str, ...] | None,
         raise FlowInputError(f"input {listed} held a secret, so that it was not kept", f"give it again: -i {lost[0]}=…")
 
 
-def _as_json(bound: Mapping[str, object]) -> dict[str, JsonValue]:
-    """Return inputs as they are kept; refuse those that could not be."""
-    kept: dict[str, JsonValue] = {}
-    for name, value in bound.items():
-        try:
-            kept[name] = to_jsonable_python(value)
-        except (ValueError, RecursionError):
-            kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-            raise FlowInputError(
-                f"input `{name}` is a {kind}, which is not JSON, so that a resume would not have it",
-                "give plain data or a path; in a notebook a python body reads the notebook's variables as they are",
-            ) from None
-    return kept
-
-
 def _begin(
     journal: Journal, state: RunState, first: e.RunStarted | e.RunResumed, program: Program, redactor: Redactor
 ) -> None:
@@ -324,16 +336,11 @@ def _begin(
 def _program(workflow: Workflow, bound: Mapping[str, object], around: Around, redactor: Redactor) -> Program:
     graph = build_graph(workflow)
     folder = around.folder or (workflow.path.parent if workflow.path else Path.cwd())
-    values = _as_json(bound)
+    values = as_json(bound)
     tainted = frozenset(name for name, value in values.items() if redactor.holds(value))
     # Not of secrets: who has the file could try which short one gives this digest.
     definitions = define(graph, redactor.text)
     return Program(workflow, graph, Record(bound), definitions, folder, around.variables, tainted)
-
-
-def _now(program: Program) -> dict[str, str]:
-    """Return what nodes read from outside the workflow's nodes → the digest of its value now."""
-    return dict(program.input_digests())
 
 
 def _secrets(workflow: Workflow, around: Around) -> dict[str, str]:

@@ -11,7 +11,7 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -27,7 +27,7 @@ from flownb.executors.local import MainExecutor
 from flownb.executors.lookup import Executors
 from flownb.model.decision import Decision, Question, Request, Via, check_answer
 from flownb.model.events import Event
-from flownb.model.state import RunState
+from flownb.model.state import NodeState, RunState
 from flownb.render.inert import visible
 from flownb.render.printed import Tapes
 from flownb.runs.hooks import Hooks
@@ -62,6 +62,8 @@ class Prepared:
     """Takes them out of what is written."""
     registry: Registry
     """What carries out which kind of node."""
+    earlier: Mapping[str, NodeState] = field(default_factory=dict)
+    """Key → what became of it in the run that this one takes over from."""
 
 
 class Session:
@@ -256,6 +258,7 @@ class Session:
             clock=utc_now,
             sleep=asyncio.sleep,
             uniform=random.uniform,  # noqa: S311 it spreads retries, it guards nothing
+            earlier=prepared.earlier,
             held=prepared.journal.held,
         )
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import flownb
-from flownb.api import serve, start, take_up
+from flownb.api import serve, take_up
 from flownb.errors import FlowError
 from flownb.model import events as e
 from flownb.model.decision import Decision, Request
@@ -24,6 +24,7 @@ from flownb.model.state import RunState
 from flownb.runs.hooks import Hooks
 from flownb.runs.prepare import Around
 from flownb.runs.run import Run
+from flownb.runs.start import start
 from flownb.store.files import Disk
 from flownb.store.journal import has_begun, load_state, read_journal
 from flownb.store.paths import RunPaths

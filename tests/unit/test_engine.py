@@ -12,7 +12,7 @@ import pytest
 
 import flownb
 from flownb import Run
-from flownb.api import serve, start
+from flownb.api import serve
 from flownb.engine.attempts import next_wait
 from flownb.executors.interrupt import MainInterrupts
 from flownb.executors.local import MainQueue
@@ -23,6 +23,7 @@ from flownb.model.policy import Jitter, Retry
 from flownb.runs.hooks import Hooks
 from flownb.runs.prepare import Around
 from flownb.runs.session import Session
+from flownb.runs.start import start
 from flownb.store.files import Disk
 
 

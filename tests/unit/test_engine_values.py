@@ -12,7 +12,7 @@ from flownb.model import events as e
 from flownb.secrets import Redactor
 from flownb.store.lines import join, scan
 from flownb.store.storable import UNSTORABLE, storable
-from flownb.templates.veil import REDACTED
+from flownb.templates.terms import REDACTED
 from tests.runs import AT, started
 
 SECRET = "hunter2hunter2"

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import flownb
-from flownb.api import serve, start, survey
+from flownb.api import serve, survey
 from flownb.errors import FlowStateError
 from flownb.executors.interrupt import MainInterrupts
 from flownb.executors.local import MainQueue
@@ -32,6 +32,7 @@ from flownb.model.state_file import state_json
 from flownb.runs.hooks import Hooks
 from flownb.runs.prepare import Around
 from flownb.runs.session import Session
+from flownb.runs.start import start
 from flownb.store.files import Disk
 from flownb.store.journal import Journal, load_state, read_journal
 from flownb.store.snapshot import stored_state, write_snapshot

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 import flownb
+from flownb.api import take_up
+from flownb.model import events as e
 from flownb.model.decision import Decision, Request
 from flownb.model.events import RunStatus
+from flownb.runs.prepare import Around
 from flownb.store.journal import load_state, read_journal
-from flownb.store.paths import list_runs
+from flownb.store.paths import RunPaths, list_runs
 from flownb.store.snapshot import stored_state, summary
 
 KEPT = Path(__file__).parents[1] / "data" / "format-1"
@@ -68,3 +71,49 @@ def test_they_are_resumed_with_what_was_done(state_dir: Path, run_id: str, monke
     assert run.paths.journal.read_bytes().startswith(old)
     assert json.loads(lines[old.count(b"\n")])["format"] == 2
     assert len(read_journal(run.paths.journal)) == len(lines) - 1
+
+
+@pytest.mark.parametrize("run_id", ["failed", "killed", "waits"])
+def test_nothing_that_they_did_runs_again_while_text_and_inputs_are_the_same(
+    state_dir: Path, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(state_dir.parent)
+    Path("go").touch()
+    before = load_state(RunPaths(state_dir, "sample", run_id))
+    done = {key for key, node in before.nodes.items() if node.is_settled}
+    assert done
+    made: list[str] = []
+
+    def listen(event: e.Event) -> None:
+        if isinstance(event, e.NodeStarted | e.NodeCompleted | e.NodeReused):
+            made.extend(event.keys if isinstance(event, e.NodeReused) else [event.key])
+
+    assert flownb.resume(run_id, decide=yes, listen=listen).status is RunStatus.COMPLETED
+    assert done.isdisjoint(made)
+
+
+def test_what_they_did_runs_again_where_the_text_changed_and_the_plan_says_why(state_dir: Path) -> None:
+    document = state_dir.parent / "sample.flow.md"
+    document.write_text(document.read_text() + "\nProse.\n")
+    prepared, plan = take_up("failed", Around(state_dir=state_dir), {})
+    prepared.journal.close()
+    assert plan.again["numbers"] == "flownb 0.1.0 ran it, and text or inputs changed"
+    assert "numbers" in plan.forget
+    assert not plan.reuse
+
+
+def test_what_they_did_runs_again_where_an_input_changed(state_dir: Path) -> None:
+    prepared, plan = take_up("failed", Around(state_dir=state_dir), {"n": 5})
+    prepared.journal.close()
+    assert plan.again["numbers"] == "flownb 0.1.0 ran it, and text or inputs changed"
+
+
+@pytest.mark.parametrize("n, taken", [(4, {"numbers": "reused"}), (5, {})])
+def test_a_new_run_takes_over_from_them_only_while_text_and_inputs_are_the_same(
+    state_dir: Path, n: int, taken: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(state_dir.parent)
+    Path("go").touch()
+    run = flownb.run("sample.flow.md", {"n": n}, decide=yes, reuse="completed")
+    assert run.status is RunStatus.COMPLETED
+    assert {key: str(node.taken) for key, node in run.nodes.items() if node.taken and key == "numbers"} == taken
