@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 import flownb
+from flownb.errors import ExpressionError
 from flownb.templates import reading
 from flownb.templates.expressions import (
     ExpressionSyntaxError,
@@ -90,6 +91,14 @@ def test_a_faulty_text_tells_its_fault_each_time_anew() -> None:
         raised.append(caught.value)
     assert raised[0] is not raised[1]
     assert [str(error) for error in raised] == ["it ends too early"] * 2
+
+
+@pytest.mark.parametrize("before", ["a ", "{% set b = 1 %}"], ids=["walked", "compiled"])
+def test_an_if_without_else_that_something_is_done_with_is_told_in_the_same_words(before: str) -> None:
+    text = before + "{{ (1 if false) + 1 }}"
+    with pytest.raises(ExpressionError) as caught:
+        render(text, {})
+    assert str(caught.value) == f"the `if` is false and has no `else`, in `{text}`"
 
 
 def test_importing_flownb_imports_neither_a_template_engine_nor_markdown() -> None:
