@@ -45,6 +45,8 @@ def to_stored(value: object, redactor: Redactor, *, is_tainted: bool = False) ->
     """
     if is_tainted:
         return Stored(REDACTED, reusable=False, is_tainted=True)
+    if not redactor and (value is None or value is True or value is False or (type(value) is str and value.isascii())):
+        return Stored(value, reusable=True)
     try:
         text = json.dumps(value, allow_nan=False)
         output = json.loads(text)

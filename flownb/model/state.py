@@ -108,6 +108,10 @@ class NodeState:
         return fingerprint_of(self.definition, self.reads) if self.definition else ""
 
 
+_NEW: Final = NodeState()
+"""The state of a node of which nothing is known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Former:
     """What became of a node before a resume that perhaps runs it again."""
@@ -319,37 +323,30 @@ def _attempt_failed(state: RunState, event: e.AttemptFailed) -> None:
 def _node_completed(state: RunState, event: e.NodeCompleted) -> None:
     output = event.output if event.gather is None else gathered(event, state.output_of)
     known, spent_s = _over(state, event.key)
-    node = known or NodeState(started_at=event.at, is_older=state.format == _WITHOUT_FINGERPRINTS)
-    if event.begun is not None:
-        node = _begun(node, event.begun)
-        spent_s += (event.at - event.begun.at).total_seconds()
+    node, begun = known or _NEW, event.begun
+    if begun is None:
+        attempts, failed_attempts, definition, reads = node.attempts, node.failed_attempts, node.definition, node.reads
+        started_at = node.started_at if known else event.at
+    else:
+        attempts, failed_attempts, definition, reads = begun.attempt, begun.attempt - 1, begun.definition, begun.reads
+        started_at = node.started_at if node.attempts else begun.at
+        spent_s += (event.at - begun.at).total_seconds()
     state.nodes[event.key] = NodeState(  # Written out: `replace` costs three times as much, and this is the hot path.
         status=NodeStatus.COMPLETED,
-        attempts=node.attempts,
-        failed_attempts=node.failed_attempts,
-        started_at=node.started_at,
+        attempts=attempts,
+        failed_attempts=failed_attempts,
+        started_at=started_at,
         finished_at=event.at,
         output=output,
         reusable=event.reusable,
         error=node.error if event.fallback else None,
         fallback=event.fallback,
-        definition=node.definition,
-        reads=node.reads,
-        is_older=node.is_older,
+        definition=definition,
+        reads=reads,
+        is_older=begun is None and (node.is_older if known else state.format == _WITHOUT_FINGERPRINTS),
         count=event.count if event.gather in (e.Gather.ITEMS, e.Gather.LAST) else None,
         taken=event.taken,
         spent_s=spent_s,
-    )
-
-
-def _begun(node: NodeState, begun: e.Begun) -> NodeState:
-    return NodeState(
-        attempts=begun.attempt,
-        failed_attempts=begun.attempt - 1,
-        started_at=node.started_at if node.attempts else begun.at,
-        definition=begun.definition,
-        reads=begun.reads,
-        error=node.error,
     )
 
 
