@@ -160,7 +160,13 @@ def test_a_module_in_the_folder_is_part_of_the_fingerprint_with_what_it_imports(
 
 def test_imports_are_found_in_code_that_only_a_notebook_knows() -> None:
     assert imported("!ls\nimport b.c\nfrom a import x") == ("a", "b")
-    assert imported("from . import x\nif 1:\n    import q as r") == ("q",)
+    assert imported("from . import x\nif 1:\n    import q as r, s.t # , u\ntry: import v; import w") == (
+        "q",
+        "s",
+        "v",
+        "w",
+    )
+    assert imported("from .x import y\nimportant = reimport\nfrom z.y import (a,\n b)") == ("z",)
 
 
 def test_a_variable_that_changed_is_named_and_one_that_is_gone_counts_as_the_same(folder: Folder) -> None:
