@@ -490,3 +490,27 @@ def test_ctrl_c_cancels_the_run_which_can_be_resumed(flownb: Start, tmp_path: Pa
     done = flownb("resume", "last")
     assert done.returncode == 0
     assert "reuse: first" in done.stderr
+
+
+def test_reuse_takes_over_and_does_not_swallow_the_file(flownb: Start) -> None:
+    first = flownb("run", "--reuse", "fine.flow.md")
+    assert (first.returncode, "no earlier run" in first.stderr) == (0, True)
+    run_id = first.stdout.partition("**Run ID:** `")[2].partition("`")[0]
+    for words in (["--reuse", "fine.flow.md"], ["--reuse", run_id, "fine.flow.md"], ["fine.flow.md", "--reuse"]):
+        again = flownb("run", *words)
+        assert again.returncode == 0
+        assert "takes over from 2" in again.stderr
+        assert "reuse: word" in again.stderr
+        assert "| word | reused |" in again.stdout
+    assert flownb("run", "fine.flow.md", "--reuse", "nobody").returncode == 2
+
+
+def test_from_a_node_goes_on_with_the_run_that_is_named(flownb: Start) -> None:
+    assert flownb("run", "fine.flow.md").returncode == 0
+    alone = flownb("run", "fine.flow.md", "--from", "word")
+    assert (alone.returncode, alone.stderr.splitlines()[0]) == (2, "error: --from word: from which run?")
+    assert flownb("run", "fine.flow.md", "--run-id", "last").returncode == 2, "it is completed"
+    again = flownb("run", "fine.flow.md", "--run-id", "last", "--from", "word")
+    assert (again.returncode, again.stderr.splitlines()[0]) == (0, "run again: word (from here on)")
+    assert flownb("run", "fine.flow.md", "--run-id", "last", "--from", "wort").returncode == 2
+    assert len(flownb("runs").stdout.splitlines()) == 1

@@ -160,7 +160,13 @@ def test_a_module_in_the_folder_is_part_of_the_fingerprint_with_what_it_imports(
 
 def test_imports_are_found_in_code_that_only_a_notebook_knows() -> None:
     assert imported("!ls\nimport b.c\nfrom a import x") == ("a", "b")
-    assert imported("from . import x\nif 1:\n    import q as r") == ("q",)
+    assert imported("from . import x\nif 1:\n    import q as r, s.t # , u\ntry: import v; import w") == (
+        "q",
+        "s",
+        "v",
+        "w",
+    )
+    assert imported("from .x import y\nimportant = reimport\nfrom z.y import (a,\n b)") == ("z",)
 
 
 def test_a_variable_that_changed_is_named_and_one_that_is_gone_counts_as_the_same(folder: Folder) -> None:
@@ -285,3 +291,40 @@ def test_another_version_is_named_in_the_plan_and_reruns_nothing(
     lines = folder.plan().splitlines()
     assert lines[0] == "reuse: a"
     assert lines[-1].startswith("other versions than before: Python 4.0 (was 3.")
+
+
+def test_nodes_of_a_sub_flow_are_taken_over_one_by_one_and_their_files_are_looked_at(folder: Folder) -> None:
+    (folder.path / "go").touch()
+    inner = folder.node("x", "1", "files: data/a.csv") + folder.node("y", "2", "needs: []")
+    (folder.path / "inner.flow.md").write_text(inner)
+    text = folder.node("a", "1") + "## Sub\n\n- type: flow\n- path: inner.flow.md\n\n" + folder.node("c", "sub['x']")
+    flownb.run(folder.write(text), run_id="one")
+    assert sorted(folder.ran().split()) == ["a", "c", "x", "y"]
+    flownb.run(folder.write(text), reuse=True)
+    assert folder.ran() == ""
+    (folder.path / "data" / "a.csv").write_text("2")
+    prepared, plan = start(
+        flownb.parse(folder.write(text).read_text(), path=folder.path / "w.flow.md"), {}, Around(), reuse="last"
+    )
+    assert plan is not None
+    assert plan.again["sub"] == "the files data/a.csv changed"
+    serve(prepared, Hooks())
+    assert folder.ran() == "x"
+
+
+def test_nothing_in_a_container_with_once_is_taken_over(folder: Folder) -> None:
+    (folder.path / "go").touch()
+    text = "## Box\n\n- type: parallel\n- once: true\n\n" + folder.node("x", "1", level=3) + folder.node("a", "1")
+    flownb.run(folder.write(text))
+    folder.ran()
+    flownb.run(folder.write(text), reuse=True)
+    assert folder.ran() == "x"
+
+
+def test_a_value_that_stood_in_for_a_failure_is_not_taken_over(folder: Folder) -> None:
+    (folder.path / "go").touch()
+    text = folder.node("a", "1 / 0", "fallback: spare") + folder.node("spare", "7")
+    flownb.run(folder.write(text))
+    folder.ran()
+    assert flownb.run(folder.write(text), reuse=True)["a"] == 7
+    assert folder.ran().split()[0] == "a"
