@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from flownb.model.state import NodeStatus
+from flownb.model.node_state import NodeStatus
 from flownb.plan.graph import Unit
 
 

@@ -16,8 +16,9 @@ from flownb.errors import RejectedError
 from flownb.model import events as e
 from flownb.model.decision import Action, Decision, Question, Via
 from flownb.model.events import Begun
+from flownb.model.node_state import NodeStatus
 from flownb.model.nodes import CheckpointNode, DefaultAction, NodeBase, OnReject
-from flownb.model.state import NodeStatus, decision_json
+from flownb.model.state import decision_json
 from flownb.render.rows import rows_of
 
 _LOOK_S: Final = 0.25

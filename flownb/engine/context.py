@@ -15,8 +15,9 @@ from flownb.engine.ledger import Journal, Ledger
 from flownb.engine.stopping import StopScope
 from flownb.model.decision import Decision, Question
 from flownb.model.events import Event
+from flownb.model.node_state import NodeState
 from flownb.model.policy import ExecutorName
-from flownb.model.state import NodeState, RunState
+from flownb.model.state import RunState
 from flownb.runtimes.base import Caller, Printed, Runtime
 from flownb.secrets import Redactor
 

@@ -11,7 +11,8 @@ from flownb.engine.outcome import NodeResult
 from flownb.engine.values import to_stored
 from flownb.model import events as e
 from flownb.model.events import Event, gathered
-from flownb.model.state import NodeState, NodeStatus, RunState
+from flownb.model.node_state import NodeState, NodeStatus
+from flownb.model.state import RunState
 from flownb.plan.fingerprint import digest_of
 from flownb.secrets import Redactor
 from flownb.store.storable import Entry, storable

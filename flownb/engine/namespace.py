@@ -13,6 +13,7 @@ from pydantic_core import to_jsonable_python
 
 from flownb.engine.context import RunContext
 from flownb.model.key import is_part
+from flownb.model.node_state import NodeState, NodeStatus
 from flownb.model.nodes import (
     Branch,
     CheckpointNode,
@@ -25,7 +26,7 @@ from flownb.model.nodes import (
     Use,
 )
 from flownb.model.record import Record
-from flownb.model.state import NodeState, NodeStatus, stamp
+from flownb.model.state import stamp
 from flownb.model.workflow import Workflow
 from flownb.plan.fingerprint import digest_of
 from flownb.plan.graph import TOP, Graph

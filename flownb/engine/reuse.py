@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from flownb.engine.namespace import Namespace
 from flownb.engine.outside import changed_outside
 from flownb.model.key import is_below
+from flownb.model.node_state import Former, NodeState, NodeStatus
 from flownb.model.nodes import CheckpointNode, Container, FlowNode, Leaf, Node, walk
-from flownb.model.state import Former, NodeState, NodeStatus
 from flownb.plan.fingerprint import is_read_same
 
 

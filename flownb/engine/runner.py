@@ -25,9 +25,9 @@ from flownb.engine.work import Work, in_time
 from flownb.errors import FlowError
 from flownb.model import events as e
 from flownb.model.key import item_key, prefix_in, round_key
+from flownb.model.node_state import NodeStatus, fingerprint_of
 from flownb.model.nodes import Branch, Container, FlowNode, Foreach, Loop, Node, Parallel
 from flownb.model.record import Record
-from flownb.model.state import NodeStatus, fingerprint_of
 from flownb.plan.graph import TOP, Unit, is_gate
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from flownb.engine.ledger import Ledger
 from flownb.engine.outcome import LEFT, Done, Failed, Left, Outcome
 from flownb.engine.stopping import StopScope
-from flownb.model.state import NodeStatus
+from flownb.model.node_state import NodeStatus
 from flownb.plan.graph import Body, Unit
 
 

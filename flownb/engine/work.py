@@ -21,10 +21,10 @@ from flownb.errors import NodeTimeoutError, RejectedError
 from flownb.model import events as e
 from flownb.model.decision import Action
 from flownb.model.key import is_part, prefix_in
+from flownb.model.node_state import NodeStatus
 from flownb.model.nodes import CheckpointNode, Container, FlowNode, Leaf, Node
 from flownb.model.policy import Retry
 from flownb.model.record import Record
-from flownb.model.state import NodeStatus
 from flownb.templates.expressions import render_apart
 
 T = TypeVar("T")

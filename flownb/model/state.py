@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
-from enum import StrEnum
-from hashlib import sha256
 from typing import Any, Final
 
 from pydantic import JsonValue
@@ -17,31 +15,10 @@ from flownb.model.clock import RunClock
 from flownb.model.decision import Action, Decision, Question
 from flownb.model.events import Event, PlannedNode, RunStatus, gathered
 from flownb.model.key import is_below, is_item
-
-
-class NodeStatus(StrEnum):
-    """What became of a node."""
-
-    PENDING = "pending"
-    """It was never started."""
-    RUNNING = "running"
-    """An attempt is under way, or the wait between two."""
-    WAITING = "waiting"
-    """A person is asked."""
-    COMPLETED = "completed"
-    """It has a value."""
-    FAILED = "failed"
-    """Attempts and fallback are used up."""
-    SKIPPED = "skipped"
-    """It was not to run; its value is null."""
-    CANCELLED = "cancelled"
-    """It was stopped."""
-
+from flownb.model.node_state import Former, NodeState, NodeStatus
 
 _WITHOUT_FINGERPRINTS: Final = 1
 """The journal's format of flownb 0.1.0."""
-SETTLED: Final = frozenset({NodeStatus.COMPLETED, NodeStatus.SKIPPED})
-"""Statuses that a resume never touches."""
 
 
 def stamp(moment: datetime | None) -> str | None:
@@ -49,86 +26,8 @@ def stamp(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-@dataclass(frozen=True, slots=True)
-class NodeState:
-    """What became of one node, item or round."""
-
-    status: NodeStatus = NodeStatus.PENDING
-    """Its status."""
-    attempts: int = 0
-    """Attempts begun."""
-    failed_attempts: int = 0
-    """Attempts that failed since it was last begun anew; a resume after a crash goes on counting."""
-    started_at: datetime | None = None
-    """When its first attempt began, in UTC."""
-    finished_at: datetime | None = None
-    """When it ended, in UTC."""
-    output: JsonValue = None
-    """Its value, or what can be shown of it."""
-    reusable: bool = True
-    """Whether `output` is the whole value."""
-    error: Failure | None = None
-    """Why it failed; while it is tried again, why the last attempt did."""
-    continued: bool = False
-    """Whether the run went on although it failed."""
-    fallback: str | None = None
-    """The node whose value stands for its own."""
-    definition: str = ""
-    """The digest of what it was when it was begun: one half of its fingerprint."""
-    reads: Mapping[str, str] = field(default_factory=dict)
-    """What it read → the digest of the value: the other half."""
-    is_older: bool = False
-    """Whether flownb 0.1.0 ran it, which noted no fingerprint: its value stands while text and inputs are the same."""
-    count: int | None = None
-    """How many items or rounds it has; None: it has none."""
-    taken: e.Taken | None = None
-    """Where its value was taken from; None: it was made."""
-    began_s: float | None = None
-    """What the run's clock showed when it was taken up; None: it is not under way."""
-    spent_s: float = 0.0
-    """Seconds of the run's clock that it was under way, up to when it last ended or was left."""
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether a resume does not touch it: it is done, or failed and the run went on."""
-        return self.status in SETTLED or (self.status is NodeStatus.FAILED and self.continued)
-
-    @property
-    def duration_s(self) -> float | None:
-        """Seconds that it was under way, without the time in which nothing ran; None while it has not ended."""
-        return round(self.spent_s, 3) if self.started_at and self.finished_at else None
-
-    def spent_until(self, clock_s: float) -> float:
-        """Return the seconds that it was under way, at a moment of the run's clock."""
-        return self.spent_s + (clock_s - self.began_s if self.began_s is not None else 0.0)
-
-    @property
-    def fingerprint(self) -> str:
-        """What its value depends on, as one sha256; empty where it was never begun."""
-        return fingerprint_of(self.definition, self.reads) if self.definition else ""
-
-
 _NEW: Final = NodeState()
 """The state of a node of which nothing is known."""
-
-
-@dataclass(frozen=True, slots=True)
-class Former:
-    """What became of a node before a resume that perhaps runs it again."""
-
-    node: NodeState
-    """Its state."""
-    question: Question | None = None
-    """What was asked."""
-    decision: Decision | None = None
-    """The answer."""
-    is_void: bool = False
-    """Whether it runs again whatever its fingerprint is."""
-
-
-def fingerprint_of(definition: str, reads: Mapping[str, str]) -> str:
-    """Return a fingerprint as one sha256, in hexadecimal."""
-    return sha256("\0".join([definition, *(f"{name}\0{reads[name]}" for name in sorted(reads))]).encode()).hexdigest()
 
 
 @dataclass(slots=True)

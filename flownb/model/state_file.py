@@ -7,7 +7,8 @@ from typing import Final
 from pydantic import JsonValue
 
 from flownb.model.key import id_of
-from flownb.model.state import NodeState, NodeStatus, RunState, decision_json, stamp
+from flownb.model.node_state import NodeState, NodeStatus
+from flownb.model.state import RunState, decision_json, stamp
 
 SCHEMA: Final = 1
 """The number of the file's layout."""

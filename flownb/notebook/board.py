@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from flownb.model.events import RunStatus
-from flownb.model.state import NodeStatus
+from flownb.model.node_state import NodeStatus
 from flownb.render.inert import inert
 from flownb.render.progress import OVER, Line, Progress
 

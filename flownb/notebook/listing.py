@@ -8,7 +8,7 @@ from typing import Final
 
 from flownb.model.events import PlannedNode
 from flownb.model.key import is_whole
-from flownb.model.state import NodeStatus
+from flownb.model.node_state import NodeStatus
 from flownb.notebook.board import elapsed
 from flownb.plan.resume import OTHER_VERSIONS, ResumePlan
 from flownb.render.diagram import mermaid, text_tree

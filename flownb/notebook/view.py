@@ -12,7 +12,8 @@ from functools import partial
 from typing import Any, Final
 
 from flownb.model.events import Event
-from flownb.model.state import NodeStatus, RunState
+from flownb.model.node_state import NodeStatus
+from flownb.model.state import RunState
 from flownb.notebook.board import draw_board
 from flownb.notebook.shown import Picture, Shown
 from flownb.render.diagram import mermaid

@@ -8,8 +8,9 @@ from typing import Final
 
 from flownb.errors import FlowStateError
 from flownb.model.key import id_of, ids_of, part_of
+from flownb.model.node_state import NodeState, NodeStatus
 from flownb.model.nodes import CheckpointNode, Container, FlowNode, Foreach, Node, walk
-from flownb.model.state import NodeState, NodeStatus, RunState
+from flownb.model.state import RunState
 from flownb.plan.fingerprint import changed_input, uses_of
 from flownb.plan.graph import TOP, Graph, Unit
 

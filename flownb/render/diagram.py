@@ -8,8 +8,9 @@ from typing import Final
 
 from flownb.model.events import PlannedNode
 from flownb.model.key import holder_of, id_of, name_of
+from flownb.model.node_state import NodeStatus
 from flownb.model.nodes import CheckpointNode
-from flownb.model.state import NodeStatus, RunState
+from flownb.model.state import RunState
 from flownb.render.inert import cut, one_line
 
 _TIMES: Final = "\N{MULTIPLICATION SIGN}"

@@ -16,7 +16,8 @@ from flownb.errors import Failure, FlowError
 from flownb.model.decision import Action, Decision, Via
 from flownb.model.events import RunStatus
 from flownb.model.key import is_whole, part_of
-from flownb.model.state import NodeState, NodeStatus, RunState, stamp
+from flownb.model.node_state import NodeState, NodeStatus
+from flownb.model.state import RunState, stamp
 from flownb.render.inert import code_span, cut, fenced, inert, one_line, quoted
 from flownb.text.logsection import LOG_HEADING, find_log
 

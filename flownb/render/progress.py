@@ -10,7 +10,8 @@ from flownb.errors import Failure
 from flownb.model import events as e
 from flownb.model.events import Event, PlannedNode, RunStatus
 from flownb.model.key import holder_of, is_whole, part_of, whole_of
-from flownb.model.state import SETTLED, NodeState, NodeStatus, RunState
+from flownb.model.node_state import SETTLED, NodeState, NodeStatus
+from flownb.model.state import RunState
 from flownb.render.inert import cut, one_line
 from flownb.render.log import describe_decision
 

@@ -9,7 +9,8 @@ from pydantic import JsonValue
 
 from flownb.errors import FlowInputError, FlowStateError
 from flownb.model.key import ids_of
-from flownb.model.state import NodeState, RunState
+from flownb.model.node_state import NodeState
+from flownb.model.state import RunState
 from flownb.store.files import DISK, Disk
 from flownb.store.journal import read_state
 from flownb.store.paths import LAST, RunPaths, find_run, list_runs

@@ -14,9 +14,10 @@ from pydantic import JsonValue
 from flownb.errors import Failure, FlowRunError, FlowStateError, NoSuchNodeError
 from flownb.model.decision import Action, Decision, Via, user_name
 from flownb.model.events import RunStatus
+from flownb.model.node_state import NodeState, NodeStatus
 from flownb.model.nodes import CheckpointNode
 from flownb.model.record import Record
-from flownb.model.state import NodeState, NodeStatus, RunState
+from flownb.model.state import RunState
 from flownb.model.state_file import state_json
 from flownb.render.diagram import mermaid
 from flownb.render.log import render_log

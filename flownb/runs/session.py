@@ -27,7 +27,8 @@ from flownb.executors.local import MainExecutor
 from flownb.executors.lookup import Executors
 from flownb.model.decision import Decision, Question, Request, Via, check_answer
 from flownb.model.events import Event
-from flownb.model.state import NodeState, RunState
+from flownb.model.node_state import NodeState
+from flownb.model.state import RunState
 from flownb.render.inert import visible
 from flownb.render.printed import Tapes
 from flownb.runs.hooks import Hooks

@@ -14,7 +14,8 @@ from flownb.errors import Failure, FlowStateError
 from flownb.model.clock import RunClock
 from flownb.model.decision import Decision
 from flownb.model.events import RunStatus, Taken
-from flownb.model.state import NodeState, NodeStatus, RunState
+from flownb.model.node_state import NodeState, NodeStatus
+from flownb.model.state import RunState
 from flownb.model.state_file import SCHEMA, state_json
 from flownb.secrets import Redactor
 from flownb.store.files import TO_WRITE, kind_of, read_file, write_private

@@ -16,7 +16,8 @@ from rich.text import Text
 from flownb.model import events as e
 from flownb.model.events import Event
 from flownb.model.key import is_whole
-from flownb.model.state import NodeStatus, RunState
+from flownb.model.node_state import NodeStatus
+from flownb.model.state import RunState
 from flownb.render.inert import one_line, visible
 from flownb.render.log import describe_decision, seconds
 from flownb.render.progress import Line, Progress, reason

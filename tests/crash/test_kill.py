@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from flownb.model.events import RunStatus
-from flownb.model.state import NodeStatus, RunState
+from flownb.model.node_state import NodeStatus
+from flownb.model.state import RunState
 from flownb.store.journal import load_state
 from flownb.store.paths import RunPaths
 

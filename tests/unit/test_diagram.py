@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from flownb.errors import Failure
 from flownb.model.events import AttemptFailed, Gather, NodeCompleted, NodeStarted, Planned, PlannedNode, RunStarted
-from flownb.model.state import NodeStatus, RunState
+from flownb.model.node_state import NodeStatus
+from flownb.model.state import RunState
 from flownb.render.diagram import mermaid, statuses, text_tree
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

@@ -8,7 +8,8 @@ from flownb.errors import Failure
 from flownb.model import events as e
 from flownb.model.decision import Question
 from flownb.model.events import Event, Gather, PlannedNode
-from flownb.model.state import NodeStatus, RunState
+from flownb.model.node_state import NodeStatus
+from flownb.model.state import RunState
 from flownb.render.progress import Line, Progress
 from tests.runs import later
 

@@ -12,14 +12,8 @@ from flownb.model import events as e
 from flownb.model.clock import RunClock
 from flownb.model.decision import Decision, Question
 from flownb.model.events import Gather, PlannedNode, RunStatus
-from flownb.model.state import (
-    NodeState,
-    NodeStatus,
-    RunState,
-    decision_json,
-    fingerprint_of,
-    stamp,
-)
+from flownb.model.node_state import NodeState, NodeStatus, fingerprint_of
+from flownb.model.state import RunState, decision_json, stamp
 from flownb.model.state_file import state_json
 from flownb.store.journal import fold
 from tests.runs import AT, completed, finished, later, started
