@@ -14,6 +14,8 @@ from pydantic import JsonValue
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import ErrorDetails, SchemaValidator, ValidationError, core_schema
 
+from flownb.text.python import python_tree
+
 _PLAIN: Final = {
     "str": core_schema.str_schema(),
     "int": core_schema.int_schema(),
@@ -207,9 +209,10 @@ def _tree(notation: JsonValue) -> ast.expr:
         shown = "nothing" if notation in (None, "") else repr(notation)
         raise TypeNotationError(f"{shown} is no type: write a text as `str` or `list[int]`, or name → type")
     try:
-        return ast.parse(notation.strip(), mode="eval").body
+        tree: ast.Expression = python_tree(notation.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise TypeNotationError(f"`{_cut(notation)}` is no type: write it as `list[str]` or `int | None`") from None
+    return tree.body
 
 
 def _from_tree(node: ast.expr) -> core_schema.CoreSchema:

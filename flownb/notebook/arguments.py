@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from IPython.utils.text import DollarFormatter
 from flownb.errors import FlowInputError
 from flownb.terminal.prompt import read_yaml
 from flownb.terminal.reuse_option import with_reuse_said
+from flownb.text.python import python_tree
 
 _QUOTES: Final = "'\""
 _OPEN: Final = {"{": "}", "[": "]", "(": ")"}
@@ -97,7 +97,7 @@ def _value(name: str, text: str, variables: Mapping[str, object]) -> object:
     if text.startswith("{") and text.endswith("}"):
         source = text[1:-1].strip()
         try:
-            ast.parse(source, mode="eval")
+            python_tree(source, mode="eval")
         except SyntaxError:
             return read_yaml(text, f"-i {name}")  # `{a: 1}`
         try:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from flownb.text.python import python_tree
+
 _FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _COMPREHENSIONS: Final = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
@@ -104,7 +106,7 @@ def _trees(source: str, lines: list[str]) -> Iterator[tuple[int, ast.Module]]:
     What is cut off at a line that begins a statement, and can be parsed, is a whole number of statements.
     """
     if len(lines) <= _PART:
-        yield 0, ast.parse(source)
+        yield 0, python_tree(source)
         return
     starts = [number for number, line in enumerate(lines) if _STATEMENT.match(line)]
     begin, width = 0, _PART
@@ -112,7 +114,7 @@ def _trees(source: str, lines: list[str]) -> Iterator[tuple[int, ast.Module]]:
         place = bisect_left(starts, begin + width)
         end = starts[place] if place < len(starts) else len(lines)
         try:
-            tree = ast.parse("\n".join(lines[begin:end]))
+            tree = python_tree("\n".join(lines[begin:end]))
         except SyntaxError:
             if end == len(lines):
                 raise

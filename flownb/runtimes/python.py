@@ -16,6 +16,7 @@ from flownb.model.nodes import Leaf
 from flownb.model.record import Record, plain
 from flownb.runtimes.base import Scope
 from flownb.runtimes.output import redacted
+from flownb.text.python import python_tree
 
 _VALUE: Final = "_flownb_value"
 _RECORDS: Final = ("inputs", "secrets", "env", "run", "nodes", "error", "loop")
@@ -119,9 +120,7 @@ def compile_body(source: str, filename: str, first_line: int) -> CodeType:
 def _parsed(source: str, filename: str, above: int) -> ast.Module:
     """Return the body's tree. Its lines are moved afterwards: empty lines before it would cost as much as the text is long."""
     try:
-        tree: ast.Module = compile(
-            source, filename, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | ast.PyCF_ONLY_AST, dont_inherit=True
-        )
+        tree: ast.Module = python_tree(source, filename, flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     except SyntaxError as error:
         error.lineno = error.lineno and error.lineno + above
         error.end_lineno = error.end_lineno and error.end_lineno + above

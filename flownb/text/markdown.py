@@ -17,7 +17,7 @@ def commonmark(*, blocks_only: bool = False) -> MarkdownIt:
     Args:
         blocks_only: Whether it finds blocks only, tables too, and leaves the text in them as it was written.
     """
-    # markdown-it-py takes 35 ms to import, a sixth of `import flownb` (DECISIONS.md, NEW-tmpl-start).
+    # markdown-it-py takes 35 ms to import, a sixth of `import flownb` (DECISIONS.md, 43).
     from markdown_it import MarkdownIt  # noqa: PLC0415 see above
 
     made = MarkdownIt("commonmark")
