@@ -67,7 +67,7 @@ def _read(source: str, target: Target | None) -> Reading:
         target: Where a template's values go: a bash body has no comments; None: a bare expression.
     """
     # Jinja takes 45 ms to import, a fifth of `import flownb`, and a document without an expression does without it:
-    # the one place where it comes in (DECISIONS.md, NEW-late).
+    # the one place where it comes in (DECISIONS.md, 42).
     from flownb.templates.reading import read  # noqa: PLC0415 see above
 
     made = read(source, bare=target is None, comments=target is not Target.SHELL)
