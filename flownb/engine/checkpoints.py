@@ -14,7 +14,7 @@ from flownb.engine.reads import is_evidence
 from flownb.engine.stopping import StopScope
 from flownb.errors import RejectedError
 from flownb.model import events as e
-from flownb.model.decision import Action, Decision, Question, Via
+from flownb.model.decision import Action, Decision, Question, Via, with_defaults
 from flownb.model.events import Begun
 from flownb.model.node_state import NodeStatus
 from flownb.model.nodes import CheckpointNode, DefaultAction, NodeBase, OnReject
@@ -147,6 +147,7 @@ async def _decision(
         return None
     decision = context.services.stored(key) or await _answer(context, question, shown, stop)
     if decision is not None:
+        decision = with_defaults(question, decision)
         ledger.emit(e.Decided(at=ledger.now(), key=key, decision=decision))
     return decision
 

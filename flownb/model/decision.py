@@ -15,7 +15,7 @@ from pydantic_core import to_jsonable_python
 from flownb.errors import FlowInputError
 from flownb.model.frozen import Frozen
 from flownb.model.nodes import DefaultAction
-from flownb.model.types import convert, describe
+from flownb.model.types import convert, describe, type_defaults
 
 
 class Action(StrEnum):
@@ -65,11 +65,6 @@ class Decision(Frozen):
     """How: a `Via`."""
     timed_out: bool = False
     """Whether the time to answer was over."""
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether the decision lets the run go on."""
-        return self.action != Action.REJECT
 
 
 class Question(Frozen):
@@ -149,3 +144,10 @@ def check_answer(question: Question, decision: Decision) -> Decision:
     except ValueError as error:
         raise FlowInputError(f"`{question.key}`: {error}", f"it asks for {describe(question.input)}") from None
     return decision.model_copy(update={"input": to_jsonable_python(value)})
+
+
+def with_defaults(question: Question, decision: Decision) -> Decision:
+    """Return an approval that came without input with what the type's defaults give, where every field has one (format.md 7.1)."""
+    if decision.action != Action.APPROVE or decision.input is not None:
+        return decision
+    return decision.model_copy(update={"input": type_defaults(question.input)})

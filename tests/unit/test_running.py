@@ -17,7 +17,7 @@ import pytest
 import flownb
 from flownb.api import plan
 from flownb.cli.commands import run_command
-from flownb.model.decision import Request
+from flownb.model.decision import Decision, Request
 from flownb.model.events import AttemptFailed, Event, NodeCompleted, NodeFailed
 
 RunText = Callable[..., flownb.Run]
@@ -233,6 +233,44 @@ def test_nobody_to_ask_takes_the_default_which_is_reject(run_text: RunText) -> N
     run = run_text(node("Ask", "Go?", "default: approve", kind="checkpoint"))
     assert run.status == "completed"
     assert (run.decisions["ask"].by, run.decisions["ask"].via) == ("", "default")
+
+
+DEFAULTS = "input: {n: {type: int, default: 3}, note: {type: str, default: x}}"
+
+
+@pytest.mark.parametrize(
+    "wanted, given",
+    [
+        (DEFAULTS, {"n": 3, "note": "x"}),
+        ("input: {n: {type: int, default: 3}, note: str}", None),
+        ("input: text", None),
+    ],
+    ids=["every field has one", "one has none", "no object"],
+)
+@pytest.mark.parametrize("who", ["nobody", "person", "too late"])
+def test_an_approval_without_input_has_what_the_defaults_of_its_type_give(
+    run_text: RunText, wanted: str, given: object, who: str
+) -> None:
+    answers: dict[str, Callable[[Request], Decision | None] | None] = {
+        "nobody": None,
+        "person": lambda _request: Decision(action="approve"),
+        "too late": lambda _request: None,
+    }
+    late = ["timeout: 50ms"] if who == "too late" else []
+    ask = node("Ask", "Go?", "default: approve", wanted, *late, kind="checkpoint")
+    run = run_text(ask + node("Use", "ask.input", kind="expr"), decide=answers[who])
+    assert (run.decisions["ask"].action, run["use"]) == ("approve", given)
+
+
+def test_a_rejection_has_no_input(run_text: RunText) -> None:
+    run = run_text(node("Ask", "Go?", "on_reject: continue", DEFAULTS, kind="checkpoint"))
+    assert (run.decisions["ask"].action, run.decisions["ask"].input) == ("reject", None)
+
+
+def test_an_input_that_is_given_stands_in_place_of_the_defaults(run_text: RunText) -> None:
+    given = Decision(action="approve", input={"n": 5, "note": "y"})
+    run = run_text(node("Ask", "Go?", DEFAULTS, kind="checkpoint"), decide=lambda _request: given)
+    assert run.decisions["ask"].input == {"n": 5, "note": "y"}
 
 
 # 5. Timeouts stopped nothing.
