@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from pydantic import JsonValue
 
@@ -31,8 +31,6 @@ from flownb.model.record import Record
 from flownb.plan.graph import TOP, Unit, is_gate
 
 T = TypeVar("T")
-_OVER: Final = (NodeStatus.FAILED, NodeStatus.CANCELLED)
-"""How an earlier attempt of what holds a node may have left it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,11 +55,6 @@ class MainThread:
         """Whether a cell of this thread can wait with its buttons alive."""
         return Pump.available(self._kernel)
 
-    @property
-    def goes_on_alone(self) -> bool:
-        """Whether calls are made here also when no cell waits."""
-        return self._loop is not None
-
     def for_run(self) -> RunThread:
         """Return the thread as one run uses it."""
         return RunThread(self)

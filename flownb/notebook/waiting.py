@@ -121,13 +121,13 @@ class Pump:
     def call(self, function: Callable[[], None]) -> None:
         """Run `function` on the main thread, after all that was handed in before. Thread-safe; does not wait for it.
 
-        Nothing interrupts it, except what runs inside `interruptible`. What it raises is raised by `serve` at the end.
+        Nothing interrupts it, except what runs inside `body`. What it raises is raised by `serve` at the end.
         """
         self._calls.append(function)
         self.wake()
 
     def stop(self, error: BaseException, key: object = None) -> None:
-        """Raise `error` in the body that `call` runs inside `interruptible(pump, key)`; see `MainInterrupts.stop`."""
+        """Raise `error` in the body that `call` runs inside `body(key)`; see `MainInterrupts.stop`."""
         self._interrupts.stop(error, key)
 
     def body(self, key: object = None) -> AbstractContextManager[None]:
@@ -259,16 +259,6 @@ class Pump:
     def _interrupted(self) -> None:
         self._on_interrupt()
         self.wake()
-
-
-def interruptible(pump: Pump, key: object = None) -> AbstractContextManager[None]:
-    """Mark user code that `pump.call` runs: an interrupt raises inside it, and nowhere else.
-
-    Args:
-        pump: The pump that serves this thread.
-        key: What `Pump.stop` names it by.
-    """
-    return pump.body(key)
 
 
 def _finish(result: object) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from flownb.errors import Diagnostic
 from flownb.model.events import PlannedNode
-from flownb.model.key import ids_of
 from flownb.model.nodes import CheckpointNode, Container, Foreach, Loop, Node, walk
 from flownb.model.workflow import Workflow
 from flownb.plan.graph import TOP, Graph, build_graph
@@ -117,21 +116,3 @@ def spread(graph: Graph, seeds: set[str]) -> dict[str, bool]:
 def _read_by(graph: Graph, node: Node) -> set[str]:
     """Return the nodes that a container itself refers to, besides what is in it."""
     return {target for use in node.uses for target in graph.targets(use.name)}
-
-
-def relying(graph: Graph, node: str, prefix: str, keys: Iterable[str]) -> tuple[str, ...]:
-    """Return those of some keys that rely on a node at one place of a run, without its own.
-
-    Args:
-        graph: The workflow's waits.
-        node: The node's id.
-        prefix: What the keys begin with at that place.
-        keys: Keys of nodes.
-    """
-    marked = spread(graph, {node})
-
-    def relies(key: str) -> bool:
-        ids = ids_of(key.removeprefix(prefix))
-        return ids[-1] != node and (ids[-1] in marked or any(marked.get(name, False) for name in ids))
-
-    return tuple(key for key in keys if key.startswith(prefix) and relies(key))

@@ -16,7 +16,7 @@ PRELUDE = """
 import threading, time
 import ipywidgets
 from IPython.display import display
-from flownb.notebook.waiting import Pump, interruptible
+from flownb.notebook.waiting import Pump
 ran, heard, done = [], [], threading.Event()
 pump = Pump(get_ipython().kernel)
 button, text = ipywidgets.Button(description="Approve"), ipywidgets.Text(description="Why")
@@ -226,7 +226,7 @@ def test_an_interrupt_raises_in_user_code(k: Kernel, message: bool) -> None:  # 
     code = """
 def body():
     try:
-        with interruptible(pump):
+        with pump.body():
             print("waits", flush=True)
             time.sleep(60)
     except KeyboardInterrupt:
@@ -264,7 +264,7 @@ def test_stop_from_another_thread_ends_a_sleeping_body(k: Kernel) -> None:
 class Late(BaseException): pass
 def body():
     try:
-        with interruptible(pump, "score"):
+        with pump.body("score"):
             threading.Timer(0.1, lambda: pump.stop(Late(), "score")).start()
             time.sleep(60)
     except Late:

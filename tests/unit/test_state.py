@@ -308,4 +308,3 @@ def test_a_decision_is_written_as_its_checkpoint_s_value() -> None:
         "via": "notebook",
         "timed_out": False,
     }
-    assert (YES.goes_on, Decision(action="reject").goes_on) == (True, False)
