@@ -112,6 +112,11 @@ STATEMENTS = [
     *("printf %s {{ v }}", "printf {{ v }} a", "printf -v x %s {{ v }}", "printf -v {{ v }} a", "read n <<< {{ v }}", "unset {{ v }}", "set -- {{ v }}"),
     *("echo $(( {{ v }} + 1 ))", "(( n = {{ v }} ))", "a[{{ v }}]=1", "a[1]={{ v }}", "echo {{ v }} > /dev/null", "echo a >& {{ v }}", "trap {{ v }} EXIT"),
     *("bash -c {{ v }}", 'eval "echo {{ v }}"', "command let {{ v }}", "{{ v }}", "{{ v }} a", "{{ v }}=1", "true # {{ v }}", "echo '{{ v }}'", "echo $'{{ v }}'"),
+    *("for ((i={{ v }};i<1;i++)); do :; done", "for (( i = 0, j = {{ v }}; i < 1; i++ )); do break; done", "bash -ce {{ v }}", "bash -c -e {{ v }}"),
+    *("bash -c -o errexit {{ v }}", "sh $'-c' {{ v }}", "bash -{c,e} {{ v }}", "source /dev/stdin <<< {{ v }}", "echo {{ v }} | . /dev/stdin"),
+    *("for RANDOM in {{ v }}; do :; done", "read RANDOM <<< {{ v }}", "echo {{ v }} | read RANDOM", "echo {{ v }} | read n", "printf -v RANDOM %s {{ v }}"),
+    *("mapfile RANDOM <<< {{ v }}", "$'eval' {{ v }}", "declare $'-i' n", "echo {{ v }} | { bash; }", "echo {{ v }} | (bash)", "{ . /dev/stdin; } <<< {{ v }}"),
+    *("echo {{ v }} | tee >(bash)", "bash <(echo {{ v }})", "bash < <(echo {{ v }})", "echo {{ v }} > >(bash)", "declare {-i,n}", "coproc N { eval {{ v }}; }"),
     *("echo {a,{{ v }}}", "echo {1..{{ v }}}", "echo \\{{ v }}", "wait {{ v }}", "bash <<E\necho {{ v }}\nE\n", "PS4={{ v }}; set -x", "RANDOM={{ v }}", "x=1"),
 ]  # fmt: skip
 WRAPPERS = [

@@ -17,7 +17,7 @@ from flownb.templates.shell.refusal import (
     UNSURE,
     Refusal,
 )
-from flownb.templates.shell.roles import role_of
+from flownb.templates.shell.roles import SHELL, role_of
 from flownb.templates.shell.spot import Notes, Place, Spot
 from flownb.templates.shell.tree import ends_escaped, read_script
 from flownb.templates.shell.words import read_facts
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 
 _NEAR: Final = 1_000
 """How many bytes of a line are looked at where only a hint depends on them."""
+_COMPOUND: Final = frozenset(
+    {"compound_statement", "subshell", "if_statement", "while_statement", "for_statement", "c_style_for_statement"}
+    | {"case_statement", "redirected_statement"}
+)
+_STATEMENTS: Final = frozenset({"command", "redirected_statement"})
+_PROCESS: Final = re.compile(rb"[<>]\([^()]*\)")
+_TO_PROCESS: Final = re.compile(rb">\(([^()]*)")
 _OPENS_ARITHMETIC: Final = re.compile(rb"\(\(|\$\[")
 
 
@@ -107,7 +114,7 @@ def _before(spot: Spot) -> Refusal | None:
 
 def _around(spot: Spot) -> Refusal | None:
     """Judge by what is open anywhere around."""
-    return next(filter(None, (_opened(spot, node) for node in spot.chain)), None)
+    return next(filter(None, (_opened(spot, node) or _sent(spot, node) for node in spot.chain)), None)
 
 
 def _opened(spot: Spot, node: Node) -> Refusal | None:
@@ -124,16 +131,42 @@ def _opened(spot: Spot, node: Node) -> Refusal | None:
             return TRANSLATED
         case "string" | "heredoc_body":
             return spot.notes.stray(node)
-        case "pipeline" | "heredoc_redirect" if any(_piped_to_shell(spot, part) for part in (node, *node.children)):
-            return SHELL_INPUT
+        case "pipeline" | "heredoc_redirect":
+            return next(filter(None, (_piped(spot, part) for part in (node, *node.children))), None)
+        case "process_substitution":
+            return SHELL_INPUT if _is_read_by_shell(spot, node) else None
         case _:
             return None
 
 
-def _piped_to_shell(spot: Spot, node: Node) -> bool:
-    """Return whether what a value's command prints goes to a shell."""
+def _sent(spot: Spot, node: Node) -> Refusal | None:
+    """Judge by the `>(…)` that a value may be written to."""
+    if node.type not in {*_STATEMENTS, "pipeline"}:
+        return None
+    to = _TO_PROCESS.finditer(spot.text, node.start_byte, node.end_byte)
+    return SHELL_INPUT if any(SHELL.search(match[1]) for match in to) else None
+
+
+def _is_read_by_shell(spot: Spot, node: Node) -> bool:
+    """Return whether what stands before a `<(…)` in its command may read code."""
+    above = spot.chain[: spot.chain.index(node)]
+    start = next((part.start_byte for part in reversed(above) if part.type in _STATEMENTS), node.start_byte)
+    before = spot.text[start : node.start_byte]
+    return SHELL.search(_PROCESS.sub(b"", before)) is not None
+
+
+def _piped(spot: Spot, node: Node) -> Refusal | None:
+    """Judge by the commands of a pipeline that read what a value's command prints."""
     if node.type != "pipeline":
-        return False
+        return None
     is_fed = any(part.type == "heredoc_body" for part in spot.chain)  # It stands behind the commands that read it.
-    parts = (part for part in node.named_children if part.type == "command" and (is_fed or part.start_byte >= spot.end))
-    return any(spot.notes.words(part, None).runs_a_shell for part in parts)
+    for part in node.named_children:
+        if part.type == "command" and (is_fed or part.start_byte >= spot.end):
+            refusal = spot.notes.words(part, None).refused_pipe()
+        elif part.type in _COMPOUND and part.start_byte >= spot.end:
+            refusal = SHELL_INPUT if SHELL.search(spot.text, part.start_byte, part.end_byte) else None
+        else:
+            refusal = None
+        if refusal:
+            return refusal
+    return None

@@ -30,7 +30,10 @@ _NEAR: Final = 1_000
 _IN_EXPANSION: Final = frozenset({":-", "-", ":+", "+", ":?", "?"})
 _CONDITIONS: Final = frozenset({"binary_expression", "unary_expression", "parenthesized_expression"})
 _EVALUATING: Final = frozenset({"-eq", "-ne", "-lt", "-le", "-gt", "-ge", "-v", "-R"})
-_SHELL: Final = re.compile(rb"(?<![\w.-])(?:ba|da|k|z)?sh\b|(?<![\w.-])(?:su|ssh)\b")
+SHELL: Final = re.compile(
+    rb"(?<![\w.-])(?:(?:ba|da|k|z|rba)?sh|su|ssh|source)\b|(?:\A|[;&|({\n]|\bdo\b|\bthen\b|\belse\b)\s*\.\s"
+)
+"""What may read code, in the text of more than a simple command."""
 _RANGED: Final = re.compile(rb"\{[^{}\s]*\.\.\Z")
 
 
@@ -134,7 +137,7 @@ def _fed(spot: Spot, chain: list[Node]) -> Refusal | None:
         return None
     if command.type == "command":
         return spot.notes.words(command, owner).refused_input()
-    return SHELL_INPUT if _SHELL.search(spot.text, command.start_byte, command.end_byte) else None
+    return SHELL_INPUT if SHELL.search(spot.text, command.start_byte, command.end_byte) else None
 
 
 def _herestring(spot: Spot, chain: list[Node], _word: Node) -> Place | Refusal:
@@ -168,6 +171,8 @@ def _assignment(spot: Spot, chain: list[Node], word: Node) -> Place | Refusal:
     node = chain[-1]
     if node.children[0] == word:
         return INDEX
+    if chain[1:] and chain[-2].type == "c_style_for_statement":
+        return ARITHMETIC
     return _assigned(spot, chain[:-1], _name_of(node), node.start_byte) or Place.WORD
 
 
@@ -188,7 +193,7 @@ def _declaration(spot: Spot, chain: list[Node], word: Node) -> Place | Refusal:
 
 def _loop(spot: Spot, chain: list[Node], _word: Node) -> Place | Refusal:
     names = [plain_word(part) for part in chain[-1].children if part.type == "variable_name"]
-    return spot.notes.facts.refused(names) or Place.WORDS
+    return spot.notes.facts.refused_names(names) or Place.WORDS
 
 
 def _test(spot: Spot, chain: list[Node], word: Node) -> Place | Refusal:

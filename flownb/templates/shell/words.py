@@ -41,6 +41,11 @@ class Facts:
         """Return why a value cannot stand in one command with these words; None where it can."""
         return NUMBER if any(assigned_name(word) in self.numeric for word in words) else None
 
+    def refused_names(self, words: Iterable[str]) -> Refusal | None:
+        """Return why a value cannot be assigned to what these words name; None where it can."""
+        words = tuple(words)
+        return SPECIAL if any(assigned_name(word) in _EVALUATED for word in words) else self.refused(words)
+
 
 _NAME: Final = re.compile(r"(\w+)(?=\[|\+?=|\Z)")
 _EVALUATED: Final = frozenset(
@@ -55,7 +60,8 @@ _RESERVED: Final = frozenset(
     {"!", "{", "}", "if", "then", "elif", "else", "fi", "for", "while", "until", "do", "done", "case", "esac", "in"}
     | {"select", "function", "[[", "]]", "(("}
 )
-_SHELLS: Final = frozenset({"bash", "sh", "dash", "ksh", "zsh", "su", "ssh"})
+_SHELLS: Final = frozenset({"bash", "rbash", "sh", "dash", "ksh", "zsh", "su", "ssh", "source"})
+_ASSIGNING: Final = frozenset({"read", "mapfile", "readarray", "getopts", "printf"})
 _REFUSED: Final = {
     "let": Refusal("behind `let`, which evaluates it", "work it out in the expression, as {{ n + 1 }}"),
     "eval": Refusal("behind `eval`, which would run it", "leave `eval` out"),
@@ -83,10 +89,10 @@ def read_facts(script: str) -> Facts:
     Args:
         script: The script, with `${…}` in place of values.
     """
-    text = re.sub(r"[\"']|\\\n|\\", "", script)
+    text = re.sub(r"\$(?=[\"'])|[\"']|\\\n|\\", "", script)
     numeric, arrays = set(), set()
     for match in _DECLARATIONS.finditer(text):
-        words = match[1].split()
+        words = re.split(r"[\s{},]+", match[1])
         letters = {letter for word in words if word[:1] in {"-", "+"} for letter in word}
         names = {assigned_name(word) for word in words if word[:1] not in {"-", "+"}}
         if letters & {"i", "n"}:
@@ -100,7 +106,7 @@ def read_facts(script: str) -> Facts:
 
 def plain_word(node: Node) -> str:
     """Return a word as bash takes it when it looks for a command: without quotes and backslashes."""
-    return re.sub(r"\\\n|[\"'\\]", "", (node.text or b"").decode("utf-8", "replace"))
+    return re.sub(r"\\\n|\$(?=[\"'])|[\"'\\]", "", (node.text or b"").decode("utf-8", "replace"))
 
 
 class Words:
@@ -125,9 +131,27 @@ class Words:
         self._places = {word.id: place for place, word in enumerate(words)}
         self._command = self._found_command()
         # As the name of a command tree-sitter took it for a word where bash may begin a statement.
-        self._is_unsure = not _RESERVED.isdisjoint(self._texts[self._command : self._command + 1])
-        self._facts = facts.refused(self._texts)
-        self._shell = next((place for place, text in enumerate(self._texts) if _is_shell(text)), len(words))
+        begin, end = self._command, len(words) if "coproc" in self._texts[: self._command] else self._command + 1
+        self._is_unsure = not _RESERVED.isdisjoint(self._texts[begin:end])  # A `coproc` may have a name.
+        is_assigning = not _ASSIGNING.isdisjoint(self._texts[self._command : self._command + 1])
+        self._facts = (facts.refused_names if is_assigning else facts.refused)(self._texts)
+        self._shell = next((place for place, text in enumerate(self._texts) if self._is_shell(place, text)), len(words))
+
+    def _is_shell(self, place: int, text: str) -> bool:
+        return text.rpartition("/")[2] in _SHELLS or (text == "." and place == self._command)
+
+    def _is_code(self, place: int) -> bool:
+        """Return whether a shell may take a word for code: only options stand between it and a `-c`."""
+        place -= 1
+        while place > self._shell:
+            if re.fullmatch(r"-[\w{},]*c[\w{},]*", self._texts[place]):
+                return True
+            if re.fullmatch(r"[-+]\w*[oO]", self._texts[place - 1]):
+                place -= 1
+            elif self._texts[place][:1] not in {"-", "+"}:
+                return False
+            place -= 1
+        return False
 
     def _found_command(self) -> int:
         place, texts = 0, self._texts
@@ -154,8 +178,7 @@ class Words:
         command, before = self._texts[self._command], self._texts[place - 1]
         if refusal := _REFUSED.get(command):
             return Refusal(refusal.where.replace("{command}", command), refusal.hint)
-        option = self._texts[place - 2] if before == "--" and place > 1 else before
-        if self._shell < place - 1 and re.fullmatch(r"-\w*c", option):
+        if self._is_code(place):
             return SHELL_CODE
         if command == "test" and (refusal := refused_operand(before)):
             return refusal
@@ -174,16 +197,13 @@ class Words:
         begins = re.sub("[\"'\\\\]", "", opening)[:1] in {"", "$", "`"}
         return FORMAT if begins and first == place else None
 
-    @property
-    def runs_a_shell(self) -> bool:
-        """Whether it, or a command that it starts, may read code."""
-        return self._shell < len(self._texts)
-
     def refused_input(self) -> Refusal | None:
         """Return why the command cannot be given a value to read; None where it can."""
-        if self._is_unsure:
-            return UNSURE
-        return SHELL_INPUT if self.runs_a_shell else self._facts
+        return UNSURE if self._is_unsure else self.refused_pipe()
+
+    def refused_pipe(self) -> Refusal | None:
+        """Return why the command cannot be given what prints a value; None where it can."""
+        return SHELL_INPUT if self._shell < len(self._texts) else self._facts
 
 
 def refused_operand(before: str) -> Refusal | None:
@@ -196,10 +216,6 @@ def refused_operand(before: str) -> Refusal | None:
     if word in {"-v", "-R"}:
         return IS_SET
     return OPERATOR if "${__flownb_" in word else None
-
-
-def _is_shell(text: str) -> bool:
-    return text.rpartition("/")[2] in _SHELLS
 
 
 def refused_assignment(name: str, flags: str | None, facts: Facts, *, is_item: bool = False) -> Refusal | None:
