@@ -61,8 +61,8 @@ class Output:
 
     def last_line(self) -> str:
         """Return the last line that is not blank; empty where there is none."""
-        tail = self._bytes[-_CHUNK:].decode("utf-8", "replace").rstrip()
-        return self._changed(tail[tail.rfind("\n") + 1 :]).strip()
+        whole = self._bytes.rstrip()  # Cut before secrets are taken out it could begin with half of one.
+        return self._changed(whole[whole.rfind(b"\n") + 1 :].decode("utf-8", "replace")).strip()
 
     def _changed(self, text: str) -> str:
         return self._change(text) if self._change else text

@@ -167,6 +167,14 @@ def test_a_failure_without_a_word_is_explained() -> None:
     assert error_of("echo why >&2; false").hint == ""
 
 
+def test_the_error_holds_no_half_of_a_secret_however_long_the_last_line_is() -> None:
+    node = node_of(ShellNode, "{ printf s3cretlong; head -c 65530 /dev/zero | tr '\\0' z; } >&2; exit 3")
+    with pytest.raises(CommandError) as caught:
+        run_node(ShellRuntime(), node, scope_of(secrets=("s3cretlong",)))
+    assert "•••zzz" in str(caught.value)
+    assert "long" not in str(caught.value)
+
+
 def test_the_error_holds_no_secret() -> None:
     node = node_of(ShellNode, "echo s3cret >&2; exit 1")
     with pytest.raises(CommandError) as caught:
