@@ -12,9 +12,6 @@ from typing import Final
 
 from flownb.text.python import python_tree
 
-_FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-_COMPREHENSIONS: Final = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-
 _PART: Final = 5_000
 """How many lines are parsed at once, at least."""
 _STATEMENT: Final = re.compile(r"(?!(?:else|elif|except|finally)\b)[^\W\d]")

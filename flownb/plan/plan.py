@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from flownb.errors import Diagnostic
 from flownb.model.events import PlannedNode
-from flownb.model.nodes import CheckpointNode, Container, Foreach, Loop, Node, walk
+from flownb.model.nodes import CheckpointNode, Foreach, Loop, Node, walk
 from flownb.model.workflow import Workflow
-from flownb.plan.graph import TOP, Graph, build_graph
+from flownb.plan.graph import Graph, build_graph
 from flownb.text.codes import Code
 from flownb.text.spans import Span
 
@@ -84,35 +84,3 @@ def _blamed(graph: Graph, circle: Sequence[Node], first: Node) -> Span:
             if ids.intersection(graph.targets(use.name)):
                 return use.span
     return first.span
-
-
-def spread(graph: Graph, seeds: set[str]) -> dict[str, bool]:
-    """Return every node whose value may change when the seeds run again: id → whether all in it runs again too.
-
-    A container around such a node only gathers anew, but the rounds of a loop follow from each other.
-    """
-    users: dict[str, list[Node]] = {}
-    for body in graph.bodies.values():
-        for unit in body.units:
-            for target in unit.refers:
-                users.setdefault(target, []).append(unit.node)
-    marked: dict[str, bool] = {}
-    stack = [(seed, True) for seed in seeds]
-    while stack:
-        name, whole = stack.pop()
-        if marked.get(name, False) or (name in marked and not whole):
-            continue
-        marked[name] = whole
-        node, home = graph.nodes[name], graph.home[name]
-        if whole and isinstance(node, Container):
-            stack += [(inner.id, True) for inner in walk(node.children) if inner.id in graph.nodes]
-        if home != TOP:
-            stack.append((home, isinstance(graph.nodes[home].repeat, Loop)))
-        for user in users.get(name, ()):
-            stack.append((user.id, not isinstance(user, Container) or name in _read_by(graph, user)))
-    return marked
-
-
-def _read_by(graph: Graph, node: Node) -> set[str]:
-    """Return the nodes that a container itself refers to, besides what is in it."""
-    return {target for use in node.uses for target in graph.targets(use.name)}
