@@ -61,6 +61,7 @@ async def ask(
         match node.on_reject:
             case OnReject.STOP:
                 context.reject()
+                stop.reject()
             case OnReject.FAIL:
                 raise RejectedError(f"{decision.by or 'nobody'} rejected it ({decision.via})")
             case OnReject.CONTINUE:
@@ -130,7 +131,9 @@ def was_before(context: RunContext, key: str) -> str:
     """Return what is known of a node with `once` that would run again."""
     state = context.ledger.state
     has_run = key in state.former or state.status_of(key) is NodeStatus.COMPLETED
-    return "has run before" if has_run else "was under way when the run stopped"
+    if has_run:
+        return "has run before"
+    return "failed" if state.status_of(key) is NodeStatus.FAILED else "was under way when the run stopped"
 
 
 async def _decision(
@@ -138,7 +141,9 @@ async def _decision(
 ) -> Decision | None:
     ledger, key = context.ledger, question.key
     known = ledger.state.decisions.get(key)
-    if known is not None:
+    if key in ledger.state.used_up:  # It was for a run of the node that is over.
+        context.services.withdraw(key)
+    elif known is not None:
         return known
     if key not in ledger.state.questions:
         ledger.begin(key, begun)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
 
 from pydantic import JsonValue
 
@@ -29,8 +28,6 @@ from flownb.model.node_state import NodeStatus, fingerprint_of
 from flownb.model.nodes import Branch, Container, FlowNode, Foreach, Loop, Node, Parallel
 from flownb.model.record import Record
 from flownb.plan.graph import TOP, Unit, is_gate
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +153,9 @@ class Runner:
         self.context.ledger.complete(key, NodeResult(output, begun=begun, taken=taken))
 
     def _take_cached(self, node: Node, key: str) -> bool:
-        """Use the value of an earlier run, where there is one."""
+        """Use the value of an earlier run, where there is one and nobody is to be asked."""
+        if is_gate(self.names.program.workflow, node):
+            return False
         age = node.policy.cache if isinstance(node.policy.cache, float) else None
         try:
             output = self.context.services.cached(key, self._fingerprint(node, key), age)
@@ -252,7 +251,7 @@ class Runner:
     async def _answering(self, node: str, names: Namespace) -> Outcome:
         """Run a node that is reserved for failures; it starts although nothing else does."""
         unit = self.names.program.graph.reserved[node]
-        return await Runner(self.context, names, StopScope(catches=True)).run_unit(unit)
+        return await Runner(self.context, names, StopScope(answers=self.stop)).run_unit(unit)
 
     def _fingerprint(self, node: Node, key: str) -> str:
         begun = self.work.begun(node, key, 1)

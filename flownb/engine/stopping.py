@@ -14,16 +14,17 @@ class StopScope:
     failure (`retry`, `fallback`, `continue_on_error`, a quorum).
     """
 
-    __slots__ = ("_catches", "_is_stopped", "_parent", "_watchers")
+    __slots__ = ("_answers", "_catches", "_is_stopped", "_parent", "_watchers")
 
-    def __init__(self, parent: Self | None = None, *, catches: bool = False) -> None:
+    def __init__(self, parent: Self | None = None, *, catches: bool = False, answers: Self | None = None) -> None:
         """Begin a part.
 
         Args:
-            parent: The part around it; None: nothing stops it from outside, as what answers a failure.
+            parent: The part around it; None: nothing stops it from outside.
             catches: Whether a failure in here need not be that of the part around it.
+            answers: The part whose failure it answers: it goes on while nothing new starts there.
         """
-        self._parent, self._catches = parent, catches
+        self._parent, self._catches, self._answers = parent, catches, answers
         self._is_stopped = False
         self._watchers: set[Callable[[], None]] = set()
 
@@ -43,6 +44,13 @@ class StopScope:
         self._is_stopped = True
         for tell in tuple(self._watchers):
             tell()
+
+    def reject(self) -> None:
+        """Let nothing new start here nor in any part around it, whatever is ready for a failure: a person said no."""
+        self.stop_here()
+        around = self._parent or self._answers
+        if around is not None:
+            around.reject()
 
     async def wait(self, seconds: asyncio.Future[None]) -> bool:
         """Return when a pause is over, or nothing new starts here any more; whether something may still start."""

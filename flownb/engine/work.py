@@ -110,7 +110,7 @@ class Work:
         match decision.action:
             case Action.HAPPENED:
                 former = self.context.ledger.state.former.get(key)
-                output = former.node.output if former else None
+                output = former.node.output if former and former.node.reusable else None
                 return Done(NodeResult(output if decision.input is None else decision.input))
             case Action.AGAIN:
                 return None

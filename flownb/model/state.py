@@ -295,6 +295,7 @@ def _node_cancelled(state: RunState, event: e.NodeCancelled) -> None:
 def _asked(state: RunState, event: e.Asked) -> None:
     key = event.question.key
     state.questions[key] = event.question
+    state.decisions.pop(key, None)  # One that is used up.
     state.clock.ask(key)
     node = state.nodes.get(key) or NodeState(started_at=event.at)
     began_s = node.began_s if node.began_s is not None else state.clock.seconds

@@ -33,7 +33,7 @@ def find_cached(paths: RunPaths, node: str, definition: str, age_s: float | None
         try:
             check_folders(other)
             found = from_json(read_file(other.snapshot, other.disk))["nodes"][node]
-            if found["definition_sha256"] != definition or found["status"] != "completed":
+            if found["definition_sha256"] != definition or found["status"] != "completed" or found.get("fallback"):
                 continue
             ended = _MOMENT.validate_python(found["finished_at"])
         except (OSError, ValueError, KeyError, TypeError, FlowStateError):
