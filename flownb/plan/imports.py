@@ -17,8 +17,8 @@ _NAME: Final = re.compile(r"\s*([^\W\d]\w*)")
 def imported(code: str) -> tuple[str, ...]:
     """Return the outermost names of what some code imports, sorted: `os` for `import os.path`. Relative imports name none.
 
-    It goes by the text, as what only a notebook knows (`!ls`) is no Python, and as `ast.parse` on two threads at once raises
-    SystemError in Python 3.11 (cpython#106905). A line in a long text that reads like an import counts as one, which does no harm.
+    It goes by the text, as what only a notebook knows (`!ls`) is no Python. A line in a long text that reads like an import counts
+    as one, which does no harm.
     """
     if "import" not in code:
         return ()

@@ -130,7 +130,7 @@ class Code(StrEnum):
     QUOTED_INSERTION = "quoted-insertion"
     """`{{ … }}` stands where its value could not mean itself: inside quotes, or where bash would evaluate it."""
     RAW = "raw"
-    """`| raw` switches the quoting off."""
+    """The filter `raw` switches the quoting off."""
     PYTHON_SYNTAX = "python-syntax"
     """A python body cannot be compiled."""
     NOTEBOOK_ONLY = "notebook-only"
