@@ -47,8 +47,11 @@ def run_watched(
     name: str,
     inputs: Mapping[str, object] | None = None,
     starting: Callable[[str], None] = lambda _: None,
+    asking: Callable[[Request], None] | None = None,
 ) -> flownb.Run:
-    """Run a document; its bodies, and `starting` with the key of each as it starts, may ask `lines(name)`. Questions are approved."""
+    """Run a document; its bodies, and `starting` with the key of each as it starts, may ask `lines(name)`. Questions are approved,
+    or shown to `asking`, on the run's own thread, and left to their deadline.
+    """
     synced: list[int] = []
 
     def sync(descriptor: int) -> None:
@@ -61,7 +64,7 @@ def run_watched(
     watched: Any = _Registry(prepared.registry, starting)  # Any: a session asks it for runtimes only
     prepared = replace(prepared, registry=watched)
     _JOURNALS[name] = prepared.paths.journal, synced
-    return serve(prepared, Hooks(decide=_approve))
+    return serve(prepared, Hooks(decide=_approve, ask=asking))
 
 
 def lines(name: str) -> list[str]:

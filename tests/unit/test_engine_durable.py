@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from flownb.model.decision import Request
 from tests.synced import holds, lines, run_watched
 from tests.unit.test_engine_failing import node
 
@@ -105,3 +106,19 @@ def test_what_acts_on_the_world_starts_only_when_its_start_is_on_the_disk(tmp_pa
     text = node("a", "1") + node("b", body, "needs: a", runtime=kind)
     run_watched(text, tmp_path, "acts", starting=lambda key: begun.update({key: holds("acts", "node_started", key)}))
     assert begun["b"]
+
+
+def test_a_question_is_on_the_disk_before_anyone_sees_it(tmp_path: Path) -> None:
+    seen: list[bool] = []
+
+    def look(request: Request) -> None:
+        seen.append(holds("shown", "node_started", request.node) and asked("shown", request.node))
+
+    text = node("ask", "Go?", "timeout: 1ms", "default: approve", runtime="checkpoint")
+    made = run_watched(text, tmp_path, "shown", asking=look)
+    assert (str(made.status), seen) == ("completed", [True])
+
+
+def asked(name: str, key: str) -> bool:
+    """Return whether a question is on the disk now."""
+    return any('"kind":"asked"' in line and f'"key":"{key}"' in line for line in lines(name))

@@ -127,7 +127,9 @@ def test_an_item_that_fails_stops_the_run_before_the_others_are_done(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "waits", [("delay: 1h",), ("until: round > 0", "every: 1h")], ids=["before its start", "between rounds"]
+    "waits",
+    [("delay: 1h",), ("until: round > 0", "every: 1h"), ("foreach: [1, 2]", "rate: 1/1h")],
+    ids=["before its start", "between rounds", "between items"],
 )
 def test_what_only_pauses_does_not_keep_a_failed_run_from_ending(tmp_path: Path, waits: tuple[str, ...]) -> None:
     text = node("bad", "sleep 0.3; exit 3", "needs: []", runtime="bash") + node("a", "1", "needs: []", *waits)
@@ -364,3 +366,12 @@ def test_a_node_that_was_begun_is_not_delayed_again_by_a_resume(tmp_path: Path, 
     assert (made.status, slept) == ("failed", [7200])
     assert flownb.resume(made.id, state_dir=tmp_path / "state").status == "completed"
     assert slept == [7200]
+
+
+@pytest.mark.parametrize("head", ["foreach: [1]", "needs: []"], ids=["an item", "a node"])
+def test_a_container_is_tried_again_as_what_failed_in_it_asks(tmp_path: Path, slept: list[float], head: str) -> None:
+    busy = "class Busy(Exception):\n    retry_after_s = 7200\nif n == 1: raise Busy\nassert n > 2"
+    inside = node("a", marking(tmp_path / "tries", busy), head, level=3)
+    text = f"## Box\n\n- type: parallel\n- retry: {{max: 2, base: 1ms, cap: 3h, on: Busy}}\n\n{inside}"
+    made = run(text, tmp_path / "state")
+    assert ([error.type for error in made.errors], slept) == (["AssertionError"], [7200])

@@ -56,6 +56,10 @@ def test_what_is_followed_is_what_a_journal_says(count: int) -> None:
     recalled = Progress(state)
     assert [told(recalled.lines[line.key], at) for line in over] == [told(line, at) for line in over]
     assert recalled.under_way.keys() == live.under_way.keys()
+    under_way = [recalled.lines[key] for key in live.under_way]
+    assert [(line.parts, line.total) for line in under_way] == [
+        (line.parts, line.total) for line in live.under_way.values()
+    ]
 
 
 def test_what_is_under_way_is_known_at_any_time() -> None:

@@ -207,3 +207,38 @@ def test_a_failure_before_any_attempt_that_the_run_went_on_after_stands_in_a_res
     prepared, plan = take_up(made.id, Around(state_dir=flow.folder / "state"), {})
     prepared.journal.close()
     assert str(plan) == "reuse: a\nrun again: end (it failed)"
+
+
+def test_from_a_node_runs_all_that_is_in_a_container_above_that_reads_it(flow: Flow) -> None:
+    inside = flow.node("x", "1", level=3) + flow.node("y", "late", level=3)
+    made = flow.run(f"## Box\n\n- type: parallel\n\n{inside}" + flow.node("late", "2"))
+    flow.ran()
+    flow.resume(made, "late")
+    assert sorted(flow.ran().split()) == ["late", "x", "y"]
+
+
+def test_from_a_sub_flow_runs_all_that_is_in_it(flow: Flow) -> None:
+    (flow.folder / "inner.flow.md").write_text(flow.node("x", "1") + flow.node("y", "2"))
+    text = flow.node("a", "1") + "## Sub\n\n- type: flow\n- path: inner.flow.md\n\n"
+    made = flownb.run(flownb.parse(text, path=flow.folder / "w.flow.md"), state_dir=flow.folder / "state")
+    flow.ran()
+    flow.resume(made, "sub")
+    assert sorted(flow.ran().split()) == ["x", "y"]
+
+
+def test_the_plan_counts_the_items_whose_value_is_kept_of_all_that_there_are(flow: Flow) -> None:
+    body = "assert item != 3\n{1} if item == 1 else 1"
+    made = flow.run(flow.node("a", body, "foreach: [1, 2, 3, 4]", "concurrency: 1"))
+    prepared, plan = take_up(made.id, Around(state_dir=flow.folder / "state"), {})
+    prepared.journal.close()
+    assert str(plan) == "reuse: a (1 of 4 items)"
+
+
+def test_what_reads_a_value_that_is_not_kept_runs_again_when_its_node_was_edited(flow: Flow) -> None:
+    def text(value: str, last: str) -> str:
+        return flow.node("a", value) + flow.node("b", "len(a)") + flow.node("end", last)
+
+    made = flow.run(text("{1}", "assert 0"))
+    flow.ran()
+    again = flow.run(text("{1, 2}", "1"), run_id=made.id)
+    assert (flow.ran(), again["b"]) == ("a b end", 2)

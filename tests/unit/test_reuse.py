@@ -128,7 +128,7 @@ def test_files_of_a_container_are_files_of_all_in_it(folder: Folder) -> None:
     assert folder.resume() == "x"
 
 
-@pytest.mark.parametrize("path", ["../out.csv", "../*.csv", "link.csv"])
+@pytest.mark.parametrize("path", ["../out.csv", "../*.csv", "link.csv", "*.csv"])
 def test_files_outside_the_folder_are_an_error_unless_allowed(folder: Folder, path: str) -> None:
     (folder.path.parent / "out.csv").write_text("1")
     (folder.path / "link.csv").unlink(missing_ok=True)
@@ -328,3 +328,152 @@ def test_a_value_that_stood_in_for_a_failure_is_not_taken_over(folder: Folder) -
     folder.ran()
     assert flownb.run(folder.write(text), reuse=True)["a"] == 7
     assert folder.ran().split()[0] == "a"
+
+
+def test_other_files_make_another_node(folder: Folder) -> None:
+    flownb.run(folder.write(folder.node("a", "1", "files: data/a.csv")))
+    folder.write(folder.node("a", "1", "files: data/*.csv"))
+    assert folder.plan().splitlines()[0] == "run again: a (body changed), end (it failed)"
+    assert folder.resume() == "a"
+
+
+def test_a_file_that_only_has_another_name_changed(folder: Folder) -> None:
+    flownb.run(folder.write(folder.node("a", "1", "files: data/*.csv")))
+    (folder.path / "data" / "a.csv").rename(folder.path / "data" / "b.csv")
+    assert folder.resume() == "a"
+
+
+@pytest.mark.parametrize("files", ["data/*.csv", "data"])
+def test_files_are_the_same_in_whatever_order_they_are_found(
+    folder: Folder, files: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("b", "c"):
+        (folder.path / "data" / f"{name}.csv").write_text(name)
+    flownb.run(folder.write(folder.node("a", "1", f"files: {files}")))
+    for name in ("glob", "rglob"):
+        found = getattr(Path, name)
+        monkeypatch.setattr(Path, name, lambda self, pattern, found=found: sorted(found(self, pattern), reverse=True))
+    assert folder.plan().splitlines()[0] == "reuse: a"
+
+
+def test_hidden_files_count_where_files_names_them(folder: Folder) -> None:
+    (folder.path / "data" / ".a").write_text("1")
+    flownb.run(folder.write(folder.node("a", "1", "files: 'data/.*'")))
+    (folder.path / "data" / ".a").write_text("2")
+    assert folder.resume() == "a"
+
+
+def test_a_file_that_now_leads_outside_counts_as_changed(folder: Folder) -> None:
+    flownb.run(folder.write(folder.node("a", "1", "files: data/*.csv")))
+    (folder.path.parent / "out.csv").write_text("1")
+    (folder.path / "data" / "a.csv").unlink()
+    (folder.path / "data" / "a.csv").symlink_to(folder.path.parent / "out.csv")
+    assert "a (the files data/*.csv changed)" in folder.plan()
+    run = flownb.resume("last", folder.path / ".flownb")
+    assert "is outside the document's folder" in run.errors[0].message
+
+
+def test_a_module_that_is_gone_counts_as_changed(folder: Folder) -> None:
+    (folder.path / "gone_one.py").touch()
+    flownb.run(folder.write(folder.node("a", "import gone_one") + folder.node("b", "a")))
+    (folder.path / "gone_one.py").unlink()
+    assert folder.resume() == "a"
+
+
+def test_items_that_are_no_data_run_again_when_what_gave_them_was_edited(folder: Folder) -> None:
+    def text(value: int) -> str:
+        return folder.node("a", f"[{{{value}}}]") + folder.node("each", "sum(item)", "foreach: a")
+
+    flownb.run(folder.write(text(1)))
+    folder.write(text(2))
+    assert folder.resume() == "a each"
+    assert flownb.show("last", state_dir=folder.path / ".flownb")["each"] == [2]
+
+
+def test_a_node_runs_again_when_one_that_it_needs_was_edited(folder: Folder) -> None:
+    flownb.run(folder.write(folder.node("a", "1") + folder.node("b", "2", "needs: a")))
+    folder.write(folder.node("a", "1 + 0") + folder.node("b", "2", "needs: a"))
+    assert folder.plan().splitlines()[1:2] == ["may run again: b (needs a)"]
+    assert folder.resume() == "a b"
+
+
+def test_a_variable_that_is_gone_counts_as_the_same_where_a_node_above_ran_again(folder: Folder) -> None:
+    def run(value: str, **variables: object) -> None:
+        text = folder.node("n", value) + folder.node("a", "x + n") + folder.node("end", "assert 0", "needs: []")
+        workflow = parse_workflow(text, name="w", variables={"x": 1})
+        around = Around(state_dir=folder.path / ".flownb", folder=folder.path, variables=variables)
+        serve(start(workflow, {}, around, "one")[0], Hooks())
+
+    run("1", x=1)
+    folder.ran()
+    run("1 + 0")
+    assert sorted(folder.ran().split()) == ["end", "n"]
+
+
+def test_a_value_that_was_not_kept_is_not_taken_over(folder: Folder) -> None:
+    (folder.path / "go").touch()
+    text = folder.node("a", "{1}") + folder.node("b", "len(a)")
+    flownb.run(folder.write(text))
+    folder.ran()
+    assert flownb.run(folder.write(text), reuse=True)["a"] == {1}
+    assert folder.ran() == "a"
+
+
+def test_what_failed_or_was_skipped_is_not_taken_over(folder: Folder) -> None:
+    (folder.path / "go").touch()
+    text = folder.node("a", "1 / 0", "continue_on_error: true") + folder.node("b", "1", "when: false")
+    flownb.run(folder.write(text))
+    folder.ran()
+    second = flownb.run(folder.write(text), reuse=True)
+    assert folder.ran() == "a"
+    assert [str(second.nodes[name].status) for name in ("a", "b")] == ["failed", "skipped"]
+
+
+def test_of_a_foreach_the_items_are_taken_over_each_by_its_own_files(folder: Folder) -> None:
+    (folder.path / "go").touch()
+    (folder.path / "data" / "b.csv").write_text("1")
+    document = folder.write(folder.node("a", "item", "foreach: ['a', 'b']", "files: 'data/{{ item }}.csv'"))
+    flownb.run(document)
+    folder.ran()
+    (folder.path / "data" / "b.csv").write_text("2")
+    second = flownb.run(document, reuse=True)
+    assert folder.ran() == "a"
+    assert [second.nodes[f"a[{index}]"].taken for index in (0, 1)] == ["reused", None]
+
+
+def test_from_in_a_run_that_takes_over_runs_also_what_it_had_not_begun(folder: Folder) -> None:
+    def go(stop: str, run_id: str, reuse: str | None = None, start_at: str | None = None) -> None:
+        text = folder.node("a", "1") + folder.node("s", stop) + folder.node("b", "a + 1", "needs: s")
+        around = Around(state_dir=folder.path / ".flownb")
+        serve(start(flownb.parse(text), {}, around, run_id, reuse=reuse, from_node=start_at)[0], Hooks())
+
+    go("1", "one")
+    go("assert 0", "two", reuse="one")
+    assert folder.ran() == "a s b s"
+    go("1", "two", start_at="b")
+    assert folder.ran() == "b"
+
+
+def test_the_last_run_that_can_be_read_is_the_one_that_is_taken_over(folder: Folder) -> None:
+    (folder.path / "go").touch()
+    document = folder.write(folder.node("a", "1"))
+    first, second = flownb.run(document, run_id="one"), flownb.run(document, run_id="two")
+    second.paths.journal.write_bytes(b"{}\n" * 2)
+    assert flownb.run(document, reuse=True).state.reuses == first.id
+
+
+def test_where_the_earlier_run_is_gone_a_resume_goes_on_without_it(folder: Folder) -> None:
+    (folder.path / "go").touch()
+    first = flownb.run(folder.write(folder.node("a", "1")))
+    (folder.path / "go").unlink()
+    flownb.run(folder.write(folder.node("a", "1") + folder.node("b", "open('go-b')")), reuse=True, run_id="two")
+    first.paths.journal.unlink()
+    folder.write(folder.node("a", "1") + folder.node("b", "2"))
+    assert folder.resume() == "b"
+
+
+def test_a_resume_notes_the_versions_that_it_runs_with(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    flownb.run(folder.write(folder.node("a", "1")))
+    monkeypatch.setattr("platform.python_version", lambda: "4.0")
+    folder.resume()
+    assert flownb.show("last", state_dir=folder.path / ".flownb").state.versions["Python"] == "4.0"

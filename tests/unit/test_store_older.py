@@ -116,4 +116,5 @@ def test_a_new_run_takes_over_from_them_only_while_text_and_inputs_are_the_same(
     Path("go").touch()
     run = flownb.run("sample.flow.md", {"n": n}, decide=yes, reuse="completed")
     assert run.status is RunStatus.COMPLETED
+    assert (run.nodes["review"].taken, run.decisions["review"].input) == (None, "fine"), "a question is asked anew"
     assert {key: str(node.taken) for key, node in run.nodes.items() if node.taken and key == "numbers"} == taken

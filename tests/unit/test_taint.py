@@ -13,10 +13,14 @@ from typing import Any
 import pytest
 
 import flownb
-from flownb.api import decide
+from flownb.api import decide, serve
 from flownb.cli.commands import run_command
 from flownb.errors import FlowInputError, FlowStateError
 from flownb.model.decision import Request
+from flownb.parse.workflow import parse_workflow
+from flownb.runs.hooks import Hooks
+from flownb.runs.prepare import Around
+from flownb.runs.start import start
 
 SECRET = "s3cr&t-Tök'n \"7/+"
 ENCODED = base64.b64encode(f"user:{SECRET}".encode()).decode()
@@ -334,6 +338,26 @@ def test_no_hash_that_is_kept_tells_which_secret_it_was(monkeypatch: pytest.Monk
         hashes.append(hashes_of(run_of(*nodes, head="inputs: {pin: str}\n", inputs={"pin": pin})))
     assert len(hashes[0]) == 3
     assert hashes[0] == hashes[1]
+
+
+def test_no_digest_of_an_item_of_secrets_or_of_a_variable_with_one_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As above: of an item that is worked out from a secret, and of a notebook's variable that holds one."""
+    read = []
+    for pin in ("4711", "0815"):
+        monkeypatch.setenv("T", pin)
+        text = node("Each", "len(str(item)) + len(shown)", "foreach: '[secrets.T | reverse | string]'", kind="python")
+        workflow = parse_workflow(f"---\nsecrets: [T]\n---\n# Secrets\n\n{text}", name="s", variables={"shown": pin})
+        prepared, _ = start(workflow, {}, Around(variables={"shown": f"pin {pin}"}))
+        nodes = serve(prepared, Hooks()).state.nodes
+        read.append([nodes[key].reads for key in ("each", "each[0]")])
+    assert "item" in read[0][1]
+    assert read[0] == read[1]
+
+
+@pytest.mark.parametrize("name", ["{{ secrets.T }}.csv", "{{ secrets.T | reverse | urlencode }}.csv"])
+def test_files_that_are_named_by_a_secret_are_refused(name: str) -> None:
+    run = run_of(node("Read", "1", f'files: "{name}"'))
+    assert [error.message for error in run.errors] == ["`files` reads a secret, and what it names is written down"]
 
 
 def test_a_secret_pasted_into_the_document_is_not_stored_and_is_there_again_in_a_resume(

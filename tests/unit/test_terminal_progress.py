@@ -137,3 +137,10 @@ def test_while_paused_nothing_is_drawn_and_nothing_lost() -> None:
         assert file.getvalue() == before
     progress.close()
     assert "[a] held" in file.getvalue()[len(before) :]
+
+
+def test_what_a_node_printed_without_a_line_end_is_shown_when_the_run_is_over() -> None:
+    progress, file = plain()
+    progress.printed("a", Printed("stdout", "hal"))
+    progress.close()
+    assert file.getvalue() == "[a] hal\n"
