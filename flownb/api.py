@@ -27,7 +27,7 @@ from flownb.plan.resume import ResumePlan
 from flownb.render.inert import visible
 from flownb.runs.hooks import Hooks
 from flownb.runs.prepare import (
-    Around,
+    RunSettings,
     check_begun,
     load,
     load_again,
@@ -64,7 +64,7 @@ def parse(text: str, name: str | None = None, path: str | Path | None = None) ->
     """
     where = Path(path) if path is not None else None
     source = str(path) if path is not None else "<text>"
-    return parse_workflow(text, name=name, path=where, source=source, kinds=Around().kinds().kinds)
+    return parse_workflow(text, name=name, path=where, source=source, kinds=RunSettings().kinds().kinds)
 
 
 def validate(workflow: Workflow | str | Path) -> list[Diagnostic]:
@@ -75,7 +75,7 @@ def validate(workflow: Workflow | str | Path) -> list[Diagnostic]:
     Raises:
         FlowInputError: There is no such file, or it is no text.
     """
-    kinds = Around().kinds().kinds
+    kinds = RunSettings().kinds().kinds
     if isinstance(workflow, Workflow):
         return diagnose(
             workflow.text, path=workflow.path, source=workflow.source, first_line=workflow.first_line, kinds=kinds
@@ -137,8 +137,8 @@ def run(
         FlowStateError: The state cannot be read or written, or another process holds the run.
         KeyboardInterrupt: Ctrl-C was pressed; the run is cancelled and can be resumed.
     """
-    around = Around(state_dir=_path(state_dir))
-    prepared = start(load(workflow), inputs or {}, around, run_id, reuse=LAST if reuse is True else reuse or None)[0]
+    settings = RunSettings(state_dir=_path(state_dir))
+    prepared = start(load(workflow), inputs or {}, settings, run_id, reuse=LAST if reuse is True else reuse or None)[0]
     return _serve_api(prepared, decide, on_error, listen)
 
 
@@ -157,8 +157,8 @@ async def run_async(
 
     Bodies with `executor: main` run on the loop's thread, between its other work.
     """
-    around = Around(state_dir=_path(state_dir))
-    prepared = start(load(workflow), inputs or {}, around, run_id, reuse=LAST if reuse is True else reuse or None)[0]
+    settings = RunSettings(state_dir=_path(state_dir))
+    prepared = start(load(workflow), inputs or {}, settings, run_id, reuse=LAST if reuse is True else reuse or None)[0]
     loop = asyncio.get_running_loop()
     hooks = Hooks(decide=decide, watch=_watcher(listen), printed=_printer())
 
@@ -207,8 +207,8 @@ def resume(
         FlowSyntaxError: The document, as it is now, is no workflow.
         FlowInputError: Inputs or secrets are missing, unknown or of the wrong type.
     """
-    around = Around(state_dir=_path(state_dir))
-    prepared, _ = take_up(run_id, around, inputs or {}, from_node=from_node)
+    settings = RunSettings(state_dir=_path(state_dir))
+    prepared, _ = take_up(run_id, settings, inputs or {}, from_node=from_node)
     return _serve_api(prepared, decide, on_error, listen)
 
 
@@ -284,19 +284,19 @@ def survey(
 
 def take_up(
     run_id: str,
-    around: Around,
+    settings: RunSettings,
     inputs: Mapping[str, object],
     *,
     from_node: str | None = None,
     as_was: bool = False,
 ) -> tuple[Prepared, ResumePlan]:
     """Write down that a run goes on, with its document as it is now, or as it was stored."""
-    root = _root(around.state_dir)
-    paths = find_run(root, run_id, disk=around.disk)
+    root = _root(settings.state_dir)
+    paths = find_run(root, run_id, disk=settings.disk)
     state = load_state(paths)
     check_begun(paths, state)
-    workflow, around = load_again(paths, state, around, as_was=as_was)
-    return prepare_resume(paths, workflow, inputs, replace(around, state_dir=root), from_node)
+    workflow, settings = load_again(paths, state, settings, as_was=as_was)
+    return prepare_resume(paths, workflow, inputs, replace(settings, state_dir=root), from_node)
 
 
 def serve(prepared: Prepared, hooks: Hooks) -> Run:

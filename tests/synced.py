@@ -13,7 +13,7 @@ from flownb.api import serve
 from flownb.model.decision import Decision, Request
 from flownb.model.nodes import Leaf
 from flownb.runs.hooks import Hooks
-from flownb.runs.prepare import Around
+from flownb.runs.prepare import RunSettings
 from flownb.runs.start import start
 from flownb.runtimes.base import Runtime, Scope
 from flownb.runtimes.registry import Registry
@@ -59,8 +59,8 @@ def run_watched(
         if Path(f"/proc/self/fd/{descriptor}").resolve().name == "journal.jsonl":
             synced.append(os.lseek(descriptor, 0, os.SEEK_CUR))
 
-    around = Around(state_dir=state_dir, disk=Disk(sync_data=sync))
-    prepared = start(flownb.parse(text), inputs or {}, around)[0]
+    settings = RunSettings(state_dir=state_dir, disk=Disk(sync_data=sync))
+    prepared = start(flownb.parse(text), inputs or {}, settings)[0]
     watched: Any = _Registry(prepared.registry, starting)  # Any: a session asks it for runtimes only
     prepared = replace(prepared, registry=watched)
     _JOURNALS[name] = prepared.paths.journal, synced

@@ -32,7 +32,7 @@ from flownb.plan.resume import ResumePlan
 from flownb.render.diagram import mermaid, text_tree
 from flownb.render.log import describe_decision, seconds
 from flownb.render.problems import problems_json
-from flownb.runs.prepare import Around, load, state_root
+from flownb.runs.prepare import RunSettings, load, state_root
 from flownb.runs.session import Prepared, utc_now
 from flownb.runs.start import start
 from flownb.store.decisions import asked
@@ -170,7 +170,7 @@ def run_workflow(  # noqa: PLR0913, PLR0917 click hands over one for each option
         plan = api.plan(workflow)
         print_result(_graph_json(workflow, plan) if as_json else text_tree(plan))
         return 0
-    prepared, plan_of_resume = _start(workflow, inputs, _around(state), run_id, reuse, from_node)
+    prepared, plan_of_resume = _start(workflow, inputs, _settings(state), run_id, reuse, from_node)
     if plan_of_resume is not None:
         if plan_of_resume.is_new:
             say(f"takes over from {prepared.state.reuses or 'no earlier run: there is none'}")
@@ -200,10 +200,10 @@ def resume_run(
 ) -> int:
     """Go on with a run that failed, was cancelled, was interrupted or waits. RUN_ID may be a unique prefix, or `last`."""
     paths = _find(run_id, state)
-    around = _around(state)
+    settings = _settings(state)
     inputs = read_given(given)
     with _as_usage():
-        prepared, plan = api.take_up(str(paths), around, inputs, from_node=from_node, as_was=as_was)
+        prepared, plan = api.take_up(str(paths), settings, inputs, from_node=from_node, as_was=as_was)
     _name_document(prepared, as_was=as_was)
     say(str(plan))
     made = serve_here(prepared.paths, lambda hooks: api.serve(prepared, hooks), suspend=suspend)
@@ -322,8 +322,8 @@ def draw_graph(file: str, form: str) -> int:
     return 0
 
 
-def _around(state: Path | None) -> Around:
-    return Around(state_dir=state, ask_secret=ask_secret if can_answer() else None)
+def _settings(state: Path | None) -> RunSettings:
+    return RunSettings(state_dir=state, ask_secret=ask_secret if can_answer() else None)
 
 
 def _find(run_id: str, state: Path | None) -> RunPaths:
@@ -344,16 +344,16 @@ def _as_usage() -> Iterator[None]:
 def _start(
     workflow: Workflow,
     inputs: dict[str, JsonValue],
-    around: Around,
+    settings: RunSettings,
     run_id: str | None,
     reuse: str | None,
     from_node: str | None,
 ) -> tuple[Prepared, ResumePlan | None]:
     """Begin a run; where the one that is named cannot be resumed, or is not there, that is bad usage."""
-    root = state_root(workflow, around)
+    root = state_root(workflow, settings)
     is_there = run_id == LAST or (run_id is not None and has_begun(RunPaths(root, workflow.name, run_id)))
     with _as_usage() if is_there or from_node is not None else nullcontext():
-        return start(workflow, inputs, around, run_id, reuse=reuse, from_node=from_node)
+        return start(workflow, inputs, settings, run_id, reuse=reuse, from_node=from_node)
 
 
 def _name_document(prepared: Prepared, *, as_was: bool) -> None:

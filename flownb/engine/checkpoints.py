@@ -160,7 +160,7 @@ async def _decision(
 async def _answer(
     context: RunContext, question: Question, shown: Mapping[str, object], stop: StopScope
 ) -> Decision | None:
-    """Wait for the first answer: from the host, another process, or the deadline.
+    """Wait for the first answer: from this process, another process, or the deadline.
 
     None: something failed or was rejected meanwhile; the question is asked again by a resume.
     """

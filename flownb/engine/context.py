@@ -1,4 +1,4 @@
-"""What every part of one run shares: its record, its clock, its slots and what its host gives."""
+"""What every part of one run shares: its record, its clock, its slots and what the session gives."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from flownb.secrets import Redactor
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What a run needs from its host."""
+    """What a run needs from its session."""
 
     journal: Journal
     """Keeps what happened."""
@@ -73,7 +73,7 @@ class RunContext:
     """One run, as its parts see it."""
 
     services: Services
-    """What the host gives."""
+    """What the session gives."""
     ledger: Ledger
     """What happened."""
     clock: WorkClock

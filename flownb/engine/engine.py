@@ -33,7 +33,7 @@ class Engine:
         Args:
             program: What is run, on which inputs.
             state: What happened up to now; changed in place as things happen.
-            services: What the host gives.
+            services: What the session gives.
         """
         self.program, self._services = program, services
         self.ledger = Ledger(
@@ -87,7 +87,7 @@ class Engine:
         self._break_off()
 
     def _quiet(self) -> None:
-        """Put the run aside where its host wants that: only people are waited for."""
+        """Put the run aside where the session wants that: only people are waited for."""
         if self._services.leaves():
             self.ledger.is_leaving = True
             self._break_off()

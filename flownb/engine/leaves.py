@@ -6,14 +6,15 @@ from flownb.engine.namespace import Namespace, body_uses, uses_in
 from flownb.engine.outcome import NodeResult
 from flownb.engine.taint import tainted, worked_out
 from flownb.engine.values import own_copy, to_stored
+from flownb.model.events import Begun
 from flownb.model.nodes import BodyKind, Foreach, Leaf, NodeBase
 from flownb.model.policy import ExecutorName
 from flownb.plan.graph import TOP
 from flownb.runtimes.base import Scope
 
 
-async def run_leaf(node: Leaf, key: str, names: Namespace) -> NodeResult:
-    """Return what a node's runtime makes of it; of an item what `collect` says."""
+async def run_leaf(node: Leaf, key: str, names: Namespace, begun: Begun | None = None) -> NodeResult:
+    """Return what a node's runtime makes of it; of an item what `collect` says. `begun` goes into the result."""
     services = names.context.services
     hidden = tainted(names, body_uses(node))
     scope = Scope(
@@ -33,15 +34,15 @@ async def run_leaf(node: Leaf, key: str, names: Namespace) -> NodeResult:
     if isinstance(node.repeat, Foreach) and node.repeat.collect:
         is_tainted = to_stored(value, services.redactor, is_tainted=is_tainted).is_tainted
         inside = names.inside({node.id: value}, tainted=(node.id,) if is_tainted else ())
-        return collected(node, node.repeat.collect, key, inside)
-    return NodeResult(value, is_tainted=is_tainted)
+        return collected(node, node.repeat.collect, key, inside, begun)
+    return NodeResult(value, begun=begun, is_tainted=is_tainted)
 
 
-def collected(node: NodeBase, source: str, key: str, names: Namespace) -> NodeResult:
+def collected(node: NodeBase, source: str, key: str, names: Namespace, begun: Begun | None = None) -> NodeResult:
     """Return what an item's `collect` gives."""
     uses = uses_in(node, "collect")
     value = worked_out(names, source, uses, key)
-    return NodeResult(value, is_tainted=bool(tainted(names, uses)))
+    return NodeResult(value, begun=begun, is_tainted=bool(tainted(names, uses)))
 
 
 def _own_values(node: Leaf, key: str, names: Namespace) -> dict[str, object]:

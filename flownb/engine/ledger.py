@@ -52,7 +52,7 @@ class Ledger:
         """What happened, as far as this process knows; the part that is not written yet is seen by nobody else."""
         self.values: dict[str, object] = {}
         """Key → value, where it is not just the node's output."""
-        self.strands = 0
+        self.tasks = 0
         """Tasks under way: units in a row, and the workers of a `foreach`."""
         self.activity = 0
         """Grows with everything that happens."""
@@ -102,7 +102,7 @@ class Ledger:
 
     async def commit(self) -> bool:
         """Return when all that was emitted before is written; whether it could be. Nothing may rely on an event before."""
-        if self._pending and self.strands <= 1:
+        if self._pending and self.tasks <= 1:
             self.flush()  # Nobody else could have anything to write with it.
         elif self._pending:
             waiter = asyncio.get_running_loop().create_future()

@@ -143,9 +143,9 @@ class Namespace:
             key = self.key_of(node)
         return state.status_of(key) is NodeStatus.SKIPPED
 
-    def groups_around(self, node: str) -> Sequence[NodeBase]:
+    def enclosing(self, node: str) -> Sequence[NodeBase]:
         """Return the plain groups around a node, within its body."""
-        return self.program.graph.around.get(node, ())
+        return self.program.graph.enclosing.get(node, ())
 
     def _value(self, name: str, key: str) -> object:
         if name in self.names:

@@ -62,7 +62,7 @@ async def each(count: int, at_once: int, work: Work, stop: StopScope, ledger: Le
                 return
 
     workers = min(at_once, count)
-    ledger.strands += workers - 1  # The one that waits for them does nothing meanwhile.
+    ledger.tasks += workers - 1  # The one that waits for them does nothing meanwhile.
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(workers):
@@ -70,7 +70,7 @@ async def each(count: int, at_once: int, work: Work, stop: StopScope, ledger: Le
     except BaseExceptionGroup as errors:  # A mistake of ours in one of them: it is raised as it is.
         raise errors.exceptions[0] from None
     finally:
-        ledger.strands -= workers - 1
+        ledger.tasks -= workers - 1
     failed = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
     if failed:
         failures = tuple(failure for one in failed for failure in one.failures)

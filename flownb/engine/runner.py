@@ -117,7 +117,9 @@ class Runner:
             return "what it refers to was skipped"
         own = [unit.node.policy.when] if unit.node.policy.when and not is_chosen else []
         conditions = [*unit.whens, *own]
-        readers = (unit.node, *self.names.groups_around(unit.node.id)) if conditions else ()
+        if not conditions:
+            return None
+        readers = (unit.node, *self.names.enclosing(unit.node.id))
         uses = [use for reader in readers for use in uses_in(reader, "when")]
         return next((f"when: {each}" for each in conditions if not worked_out(self.names, each, uses, key)), None)
 

@@ -57,7 +57,7 @@ class Scheduler:
         return self._outcome()
 
     def _start(self, group: asyncio.TaskGroup, units: list[Unit]) -> None:
-        self._ledger.strands += len(units)
+        self._ledger.tasks += len(units)
         self._tasks.update(group.create_task(self._drive(group, unit)) for unit in units)
 
     async def _drive(self, group: asyncio.TaskGroup, unit: Unit) -> None:
@@ -79,7 +79,7 @@ class Scheduler:
                     case Left():
                         current = None
         finally:
-            self._ledger.strands -= 1
+            self._ledger.tasks -= 1
 
     def _settle(self, unit: Unit) -> list[Unit]:
         """Note that a unit is done, and return those that now wait for nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import marshal
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from pydantic import JsonValue
 
@@ -16,6 +16,7 @@ from flownb.store.storable import readable, readable_text, reads_back
 from flownb.templates.terms import REDACTED
 
 _PREVIEW_LENGTH: Final = 200
+_LARGE: Final = 2**63
 _DATA: Final = frozenset({list, dict})
 """Types of data that a body could change in place."""
 
@@ -45,8 +46,8 @@ def to_stored(value: object, redactor: Redactor, *, is_tainted: bool = False) ->
     """
     if is_tainted:
         return Stored(REDACTED, reusable=False, is_tainted=True)
-    if not redactor and (value is None or value is True or value is False or (type(value) is str and value.isascii())):
-        return Stored(value, reusable=True)
+    if not redactor and _is_plain(value):
+        return Stored(cast("JsonValue", value), reusable=True)
     try:
         text = json.dumps(value, allow_nan=False)
         output = json.loads(text)
@@ -58,6 +59,19 @@ def to_stored(value: object, redactor: Redactor, *, is_tainted: bool = False) ->
         return Stored(output, reusable=True) if reads_back(text) else Stored(readable(output), reusable=False)
     except (TypeError, ValueError, RecursionError):
         return _preview(value, redactor)
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether a value is JSON of one word, which nothing need be asked about."""
+    match value:
+        case None | bool():
+            return True
+        case int():
+            return type(value) is int and abs(value) < _LARGE
+        case str():
+            return type(value) is str and value.isascii()
+        case _:
+            return False
 
 
 def own_copy(value: object) -> object:

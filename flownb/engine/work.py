@@ -167,14 +167,14 @@ class Work:
         assert task is not None, "nodes are run by tasks"
         self.context.at_work.add(task)
         try:
-            result = await in_time(node.policy.timeout, run_leaf(node, key, self.names))
+            result = await in_time(node.policy.timeout, run_leaf(node, key, self.names, begun if is_quick else None))
         except Exception:
             if is_quick:
                 ledger.begin(key, begun)
             raise
         finally:
             self.context.at_work.discard(task)
-        return Done(replace(result, begun=begun) if is_quick else result)
+        return Done(result)
 
     async def _given_up(self, node: Node, key: str, failed: Failed) -> Outcome:
         """Run the fallback, or let the node be failed."""

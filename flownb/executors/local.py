@@ -55,7 +55,7 @@ class MainExecutor:
         """Say how a call gets to the thread.
 
         Args:
-            post: Thread-safe; makes the call on the thread, in order. The host may put another in its place at any time.
+            post: Thread-safe; makes the call on the thread, in order. Another may take its place at any time.
             interrupts: Stops bodies on that thread; entered there while it serves.
             grace: Seconds that a stopped body is waited for.
         """

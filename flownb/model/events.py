@@ -139,7 +139,7 @@ class NodeStarted(EventBase):
     """Which attempt, from 1."""
     definition: str = ""
     """The digest of what the node is: one half of its fingerprint."""
-    reads: dict[str, str] = {}
+    reads: dict[str, str] = Field(default_factory=dict)
     """What it reads → the digest of the value: the other half (format.md, section 4.6)."""
     count: int | None = None
     """How many items a `foreach` has."""
@@ -190,7 +190,7 @@ class Begun(Frozen):
     """Which attempt, from 1."""
     definition: str = ""
     """As in `NodeStarted`."""
-    reads: dict[str, str] = {}
+    reads: dict[str, str] = Field(default_factory=dict)
     """As in `NodeStarted`."""
     inside: str = ""
     """As in `NodeStarted`."""
@@ -212,7 +212,7 @@ class NodeCompleted(EventBase):
     """How the value is made of others; None: it is `output`."""
     count: int = 0
     """How many items or rounds there are."""
-    parts: dict[str, str] = {}
+    parts: dict[str, str] = Field(default_factory=dict)
     """Name → key, for `one` and `each`."""
     begun: Begun | None = None
     """Its beginning, where no event of its own says that."""
@@ -248,7 +248,7 @@ class NodeSkipped(EventBase):
     """The node's key."""
     definition: str = ""
     """The digest of what the node is."""
-    reads: dict[str, str] = {}
+    reads: dict[str, str] = Field(default_factory=dict)
     """What its conditions read → the digest of the value."""
     reason: str = ""
     """Why, as `when: …` or the nodes that were skipped before."""

@@ -29,7 +29,7 @@ from flownb.notebook.transform import keeping_lines
 from flownb.parse.workflow import diagnose
 from flownb.plan.resume import ResumePlan
 from flownb.render.problems import render_problems
-from flownb.runs.prepare import Around
+from flownb.runs.prepare import RunSettings
 from flownb.runs.prepare import load as load_document
 from flownb.runs.run import Run
 from flownb.runs.session import Prepared
@@ -102,7 +102,7 @@ class Commands:
         workflow = self._parse(text)
         if options.save:
             self._save(options.save, cell)
-        return self._run(workflow, options, self._around(self.shell.user_ns))
+        return self._run(workflow, options, self._run_settings(self.shell.user_ns))
 
     @_without_frames
     def run_file(self, parser: Parser, line: str) -> Run | None:
@@ -111,18 +111,18 @@ class Commands:
         workflow = self._load(options.file)
         if options.save:
             self._save(options.save, workflow.text)
-        return self._run(workflow, options, replace(self._around({}), folder=None))
+        return self._run(workflow, options, replace(self._run_settings({}), folder=None))
 
     @_without_frames
     def resume(self, parser: Parser, line: str) -> Run:
         """Go on with a run, by its stored text."""
         options = parse_line(parser, line, self.shell.user_ns)
         self._check_free(options)
-        around = self._around(self.shell.user_ns)
+        settings = self._run_settings(self.shell.user_ns)
         try:
-            prepared, plan = api.take_up(options.run_id, around, {}, from_node=options.start, as_was=True)
+            prepared, plan = api.take_up(options.run_id, settings, {}, from_node=options.start, as_was=True)
         except FlowSyntaxError as error:
-            raise _with_carets(error.problems, find_run(around.state_dir or Path(), options.run_id).source) from None
+            raise _with_carets(error.problems, find_run(settings.state_dir or Path(), options.run_id).source) from None
         return self._conduct(prepared, plan, options)
 
     # Looking and answering.
@@ -172,13 +172,13 @@ class Commands:
 
     # How.
 
-    def _run(self, workflow: Workflow, options: Any, around: Around) -> Run | None:  # Any: argparse's
+    def _run(self, workflow: Workflow, options: Any, settings: RunSettings) -> Run | None:  # Any: argparse's
         inputs = read_inputs(options.input, self.shell.user_ns)
         if options.dry_run:
             self._show_plan(workflow)
             return None
         self._check_free(options)
-        prepared, plan = start(workflow, inputs, around, options.run_id, reuse=options.reuse, from_node=options.start)
+        prepared, plan = start(workflow, inputs, settings, options.run_id, reuse=options.reuse, from_node=options.start)
         return self._conduct(prepared, plan, options)
 
     def _conduct(self, prepared: Prepared, plan: ResumePlan | None, options: Any) -> Run:  # Any: argparse's
@@ -223,7 +223,7 @@ class Commands:
         folder = notebook_path(self.shell)
         path = find_file(name, folder.parent if folder else None)
         try:
-            return load_document(path, self._around({}))
+            return load_document(path, self._run_settings({}))
         except FlowSyntaxError as error:
             raise _with_carets(error.problems, path) from None
 
@@ -242,9 +242,9 @@ class Commands:
             raise FlowInputError(f"--save {name}: {error.strerror}", "name a file in a folder that is there") from None
         print(f"Saved as {path}.")  # noqa: T201 A cell's output.
 
-    def _around(self, variables: dict[str, object]) -> Around:
+    def _run_settings(self, variables: dict[str, object]) -> RunSettings:
         notebook = notebook_path(self.shell)
-        return Around(
+        return RunSettings(
             state_dir=self._state_dir(),
             folder=notebook.parent if notebook else Path.cwd(),
             ask_secret=None if surface(self.shell) is Surface.NOBODY else _ask_secret,

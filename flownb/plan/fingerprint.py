@@ -21,6 +21,8 @@ _NOT_MEANT: Final = {"id", "heading", "span", "spans", "uses", "policy", "repeat
 VARIABLE: Final = "the variable "
 """How what a node reads of a notebook's variables begins."""
 _OF_ALL: Final = frozenset({"foreach", "until", "while"})
+_ENCODE: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+"""Made once: making it is half the work for a small value."""
 _DIGEST_BYTES: Final = 12
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
 
@@ -37,8 +39,7 @@ def digest_of(value: object) -> str:
         ValueError: It is no data, or it is nested too deeply.
         TypeError: It is no data.
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return blake2b(text.encode(), digest_size=_DIGEST_BYTES).hexdigest()
+    return blake2b(_ENCODE(value).encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
 def value_digest(value: object, redact: Callable[[str], str]) -> str:
@@ -97,7 +98,7 @@ def _digest(record: JsonValue, hide: Callable[[str], str]) -> str:
 
 def _definition(graph: Graph, node: Node) -> dict[str, JsonValue]:
     record: dict[str, JsonValue] = node.model_dump(mode="json", exclude=_NOT_MEANT | {"body"}, exclude_defaults=True)
-    groups = graph.around.get(node.id, ())
+    groups = graph.enclosing.get(node.id, ())
     record["kind"] = node.TITLE
     record["when"] = [holder.policy.when for holder in (*groups, node) if holder.policy.when]
     if node.policy.files:
@@ -132,7 +133,7 @@ def uses_of(graph: Graph, node: Node, *, is_one: bool = False) -> Iterator[Use]:
         is_one: Whether one item or round is meant, which reads what its own `foreach` or loop gives.
     """
     inside = {inner.id for inner in walk((node,))} if isinstance(node, Container) else {node.id}
-    for group in graph.around.get(node.id, ()):
+    for group in graph.enclosing.get(node.id, ()):
         yield from group.uses
     for use in _uses(node, frozenset(), is_one=is_one):
         if use.name not in inside:

@@ -74,7 +74,7 @@ class Graph:
     """Id → the owner of the body that holds it."""
     scopes: dict[str, str] = field(default_factory=dict)
     """Id → the container around it that repeats, so that its keys begin with that one's; `TOP` where none does."""
-    around: dict[str, list[Node]] = field(default_factory=dict)
+    enclosing: dict[str, list[Node]] = field(default_factory=dict)
     """Id → the plain groups around it, within its body: their `when` and `needs` hold for it."""
     positions: dict[str, int] = field(default_factory=dict)
     """Id → place in the whole document."""
@@ -92,7 +92,7 @@ class Graph:
         read = {
             holder
             for unit in (*outermost, *reserved)
-            for node in (*walk((unit.node,)), *self.around.get(unit.node.id, ()))
+            for node in (*walk((unit.node,)), *self.enclosing.get(unit.node.id, ()))
             for use in node.uses
             if use.field != "needs"
             for holder in map(self._outermost, self.targets(use.name))
@@ -188,13 +188,13 @@ def _fill(
     add(children, ())
 
 
-def references(graph: Graph, node: Node, around: Iterable[Node] = ()) -> Iterator[tuple[str, bool]]:
+def references(graph: Graph, node: Node, enclosing: Iterable[Node] = ()) -> Iterator[tuple[str, bool]]:
     """Yield every node that a node, or anything in it, refers to outside itself, and whether it is for a failure only.
 
-    `around` are the plain groups around it, whose `when` and `needs` hold for it.
+    `enclosing` are the plain groups around it, whose `when` and `needs` hold for it.
     """
     inside = {inner.id for inner in walk((node,))}
-    for group in around:
+    for group in enclosing:
         for use in group.uses:
             yield from ((target, False) for target in graph.targets(use.name) if target not in inside)
     for use in _uses_with_locals(node):
@@ -220,7 +220,7 @@ def _uses_with_locals(node: Node, local: frozenset[str] = frozenset()) -> Iterat
 def _connect(graph: Graph, body: Body) -> None:
     """Find the waits of every unit of a body."""
     place = {unit.node.id: unit.index for unit in body.units}
-    graph.around |= _groups_around(graph, body)
+    graph.enclosing |= _enclosing(graph, body)
     _add_references(graph, body, place)
     container = graph.nodes.get(body.owner)
     if not isinstance(container, Parallel | Branch):
@@ -234,24 +234,24 @@ def _connect(graph: Graph, body: Body) -> None:
         unit.waits = sorted(set(unit.waits))
 
 
-def _groups_around(graph: Graph, body: Body) -> dict[str, list[Node]]:
+def _enclosing(graph: Graph, body: Body) -> dict[str, list[Node]]:
     """Return for each unit the plain groups around it, within its body."""
-    around: dict[str, list[Node]] = {}
+    found: dict[str, list[Node]] = {}
     container = graph.nodes.get(body.owner)
     stack: list[tuple[Node, list[Node]]] = [
         (node, []) for node in (container.children if isinstance(container, Container) else graph.workflow.nodes)
     ]
     while stack:
         node, groups = stack.pop()
-        around[node.id] = groups
+        found[node.id] = groups
         if node.id in graph.groups and isinstance(node, Container):
             stack += [(child, [*groups, node]) for child in node.children]
-    return around
+    return found
 
 
 def _add_references(graph: Graph, body: Body, place: dict[str, int]) -> None:
     for unit in body.units:
-        groups = graph.around.get(unit.node.id, [])
+        groups = graph.enclosing.get(unit.node.id, [])
         refers: dict[str, None] = {}
         waits: dict[int, None] = {}
         names_other = unit.node.policy.needs is not None or any(group.policy.needs is not None for group in groups)

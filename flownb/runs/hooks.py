@@ -1,4 +1,4 @@
-"""What the host of a run takes part in."""
+"""What the caller of a run takes part in."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _no_output(_key: str, _printed: Printed) -> None:
 
 @dataclass(slots=True)
 class Hooks:
-    """What the host of a run takes part in. All but `decide` are called on the run's own thread and must not block."""
+    """What the caller of a run takes part in. All but `decide` are called on the run's own thread and must not block."""
 
     decide: Callable[[Request], Decision | None] | None = None
     """Answers a question on the thread that serves the run; None as its answer leaves the question open."""

@@ -40,8 +40,8 @@ from flownb.templates.terms import REDACTED
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
-    """What a run finds around it, besides its text and inputs."""
+class RunSettings:
+    """Where and with what a run goes on, besides its text and inputs."""
 
     state_dir: Path | None = None
     """The state folder; None: `.flownb` beside the document."""
@@ -69,7 +69,7 @@ def _installed() -> Registry:
     return load_registry()
 
 
-def load(document: Workflow | str | Path, around: Around | None = None) -> Workflow:
+def load(document: Workflow | str | Path, settings: RunSettings | None = None) -> Workflow:
     """Return a workflow: as it is, or read from a `.flow.md` or a notebook (`nb.ipynb`, `nb.ipynb#name`).
 
     Raises:
@@ -82,25 +82,27 @@ def load(document: Workflow | str | Path, around: Around | None = None) -> Workf
     path, _, part = name.partition("#")
     if path.endswith(".ipynb"):
         return parse_notebook(Path(path), part or None)
-    kinds = (around or Around()).kinds().kinds
+    kinds = (settings or RunSettings()).kinds().kinds
     return parse_workflow(read_text(Path(name)), path=Path(name), source=_as_unicode(name), kinds=kinds)
 
 
-def load_again(paths: RunPaths, state: RunState, around: Around, *, as_was: bool) -> tuple[Workflow, Around]:
-    """Return the workflow that a resume goes by, and what is around it: the document as it is now, else as it was stored.
+def load_again(
+    paths: RunPaths, state: RunState, settings: RunSettings, *, as_was: bool
+) -> tuple[Workflow, RunSettings]:
+    """Return the workflow that a resume goes by, and with what: the document as it is now, else as it was stored.
 
     Args:
         paths: The run.
         state: What its journal says.
-        around: What the resume finds around it.
+        settings: Where and with what it goes on.
         as_was: Whether to go by the stored text in any case.
     """
     document = document_of(paths, state)
     if document is not None and document.is_file() and not as_was:
         part = f"#{paths.workflow}" if document.suffix == ".ipynb" else ""
-        return _named(load(f"{document}{part}", around), paths.workflow), around
-    around = replace(around, folder=document.parent if document is not None else around.folder)
-    return stored_workflow(paths, document, around, state.secrets), around
+        return _named(load(f"{document}{part}", settings), paths.workflow), settings
+    settings = replace(settings, folder=document.parent if document is not None else settings.folder)
+    return stored_workflow(paths, document, settings, state.secrets), settings
 
 
 def document_of(paths: RunPaths, state: RunState) -> Path | None:
@@ -108,16 +110,18 @@ def document_of(paths: RunPaths, state: RunState) -> Path | None:
     return paths.root.resolve().parent / state.document if state.document else None
 
 
-def stored_workflow(paths: RunPaths, document: Path | None, around: Around, secrets: Sequence[str] = ()) -> Workflow:
+def stored_workflow(
+    paths: RunPaths, document: Path | None, settings: RunSettings, secrets: Sequence[str] = ()
+) -> Workflow:
     """Return a run's workflow, as it was stored; secrets that were written in its text are put in again."""
     return parse_workflow(
         with_values(read_source(paths), secrets, os.environ),
         name=paths.workflow,
         path=document,
         source=str(paths.source),
-        kinds=around.kinds().kinds,
-        variables=around.variables or None,
-        transform=around.transform,
+        kinds=settings.kinds().kinds,
+        variables=settings.variables or None,
+        transform=settings.transform,
     )
 
 
@@ -146,17 +150,17 @@ def read_text(path: Path, what: str = "give the path of a .flow.md or a notebook
         raise FlowInputError(f"cannot read {path}: {error.strerror}", what) from None
 
 
-def state_root(workflow: Workflow, around: Around) -> Path:
+def state_root(workflow: Workflow, settings: RunSettings) -> Path:
     """Return the folder that holds a workflow's runs."""
-    if around.state_dir is not None:
-        return Path(around.state_dir)
+    if settings.state_dir is not None:
+        return Path(settings.state_dir)
     return state_folder_in(workflow.path.parent if workflow.path else Path.cwd())
 
 
 def prepare_new(
     workflow: Workflow,
     inputs: Mapping[str, object],
-    around: Around,
+    settings: RunSettings,
     run_id: str | None = None,
     reuse: str | None = None,
     start: str | None = None,
@@ -166,7 +170,7 @@ def prepare_new(
     Args:
         workflow: Its text.
         inputs: Its inputs.
-        around: What it finds around it.
+        settings: Where and with what it runs.
         run_id: Its id; None: a new one.
         reuse: The earlier run, by its id, the beginning of it, or `last`; None: none.
         start: The node from which on nothing is taken over.
@@ -177,18 +181,18 @@ def prepare_new(
     """
     bound = _bound(workflow, inputs)
     as_json(bound)
-    secrets = _secrets(workflow, around)
+    secrets = _secrets(workflow, settings)
     redactor = Redactor(secrets.values())
     if run_id is not None:
         check_run_id(run_id)
     now = utc_now()
-    root = state_root(workflow, around)
-    program = _program(workflow, bound, around, redactor)
+    root = state_root(workflow, settings)
+    program = _program(workflow, bound, settings, redactor)
     definition = definition_of(redactor.text(workflow.text))
-    earlier = find_earlier(root, workflow.name, reuse, around.disk) if reuse else None
+    earlier = find_earlier(root, workflow.name, reuse, settings.disk) if reuse else None
     before, versions = earlier[1] if earlier else RunState(), versions_of(workflow, program.folder)
     plan = plan_ahead(program, before, definition, redactor, start, versions, is_new=True) if reuse else None
-    paths = create_run(root, workflow.name, run_id or new_run_id(now, random.choice), around.disk)  # noqa: S311 an id, no secret
+    paths = create_run(root, workflow.name, run_id or new_run_id(now, random.choice), settings.disk)  # noqa: S311 an id, no secret
     journal = Journal.create(paths)
     started = e.RunStarted(
         at=now,
@@ -212,11 +216,11 @@ def prepare_new(
         journal.close()
         raise
     taken = earlier_nodes(paths, state, definition, started.inputs)
-    return Prepared(paths, journal, state, program, secrets, redactor, around.kinds(), taken), plan
+    return Prepared(paths, journal, state, program, secrets, redactor, settings.kinds(), taken), plan
 
 
 def prepare_resume(
-    paths: RunPaths, workflow: Workflow, inputs: Mapping[str, object], around: Around, start: str | None = None
+    paths: RunPaths, workflow: Workflow, inputs: Mapping[str, object], settings: RunSettings, start: str | None = None
 ) -> tuple[Prepared, ResumePlan]:
     """Write down that a run goes on, and say what it will do.
 
@@ -224,14 +228,14 @@ def prepare_resume(
         paths: The run.
         workflow: Its text, as it is to be run now.
         inputs: Inputs that change; the others stay as they were.
-        around: What the run finds around it.
+        settings: Where and with what it goes on.
         start: The node from which on everything runs again; None: only what changed.
 
     Raises:
         FlowInputError: Inputs or secrets are missing, unknown or of the wrong type.
         FlowStateError: Someone holds the run, it has ended, or it cannot be read or written.
     """
-    secrets = _secrets(workflow, around)
+    secrets = _secrets(workflow, settings)
     redactor = Redactor(secrets.values())
     journal = Journal.open_for_append(paths)
     try:
@@ -241,7 +245,7 @@ def prepare_resume(
         known = {name: value for name, value in state.inputs.items() if name in workflow.inputs}
         _check_whole(known, state.unkept, inputs)
         bound = _bound(workflow, known | dict(inputs))
-        program = _program(workflow, bound, around, redactor)
+        program = _program(workflow, bound, settings, redactor)
         definition, versions = definition_of(redactor.text(workflow.text)), versions_of(workflow, program.folder)
         plan = plan_ahead(program, state, definition, redactor, start, versions)
         withdraw(paths, (*plan.void, *state.used_up))
@@ -262,7 +266,7 @@ def prepare_resume(
     except BaseException:
         journal.close()
         raise
-    return Prepared(paths, journal, state, program, secrets, redactor, around.kinds(), taken), plan
+    return Prepared(paths, journal, state, program, secrets, redactor, settings.kinds(), taken), plan
 
 
 def _write_source(paths: RunPaths, workflow: Workflow, secrets: Mapping[str, str]) -> None:
@@ -333,18 +337,18 @@ def _begin(
         state.apply(entry.event)
 
 
-def _program(workflow: Workflow, bound: Mapping[str, object], around: Around, redactor: Redactor) -> Program:
+def _program(workflow: Workflow, bound: Mapping[str, object], settings: RunSettings, redactor: Redactor) -> Program:
     graph = build_graph(workflow)
-    folder = around.folder or (workflow.path.parent if workflow.path else Path.cwd())
+    folder = settings.folder or (workflow.path.parent if workflow.path else Path.cwd())
     values = as_json(bound)
     tainted = frozenset(name for name, value in values.items() if redactor.holds(value))
     # Not of secrets: who has the file could try which short one gives this digest.
     definitions = define(graph, redactor.text)
-    return Program(workflow, graph, Record(bound), definitions, folder, around.variables, tainted)
+    return Program(workflow, graph, Record(bound), definitions, folder, settings.variables, tainted)
 
 
-def _secrets(workflow: Workflow, around: Around) -> dict[str, str]:
-    found: dict[str, SecretStr] = find_secrets(_secret_names(workflow), os.environ, around.ask_secret)
+def _secrets(workflow: Workflow, settings: RunSettings) -> dict[str, str]:
+    found: dict[str, SecretStr] = find_secrets(_secret_names(workflow), os.environ, settings.ask_secret)
     return {name: value.get_secret_value() for name, value in found.items()}
 
 

@@ -80,7 +80,7 @@ class Session:
 
         Args:
             prepared: The run.
-            hooks: What its host takes part in.
+            hooks: What its caller takes part in.
             post: Gets a call to the thread that serves the run.
             interrupts: Stops bodies on that thread.
         """
@@ -122,7 +122,7 @@ class Session:
         return self._finished.wait(timeout_s) if waited is None else waited
 
     def serve_until_finished(self) -> bool:
-        """Return True when the run is finished and the host could wait for it on this thread; else False, at once."""
+        """Return True when the run is finished and the caller could wait for it on this thread; else False, at once."""
         return self.waiter is not None and bool(self.waiter(None))
 
     def when_finished(self, callback: Callable[[], None]) -> None:

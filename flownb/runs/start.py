@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from flownb.errors import FlowInputError
 from flownb.model.workflow import Workflow
 from flownb.plan.resume import ResumePlan
-from flownb.runs.prepare import Around, prepare_new, prepare_resume, state_root
+from flownb.runs.prepare import RunSettings, prepare_new, prepare_resume, state_root
 from flownb.runs.session import Prepared
 from flownb.store.journal import has_begun
 from flownb.store.paths import LAST, RunPaths, check_run_id, find_run
@@ -16,7 +16,7 @@ from flownb.store.paths import LAST, RunPaths, check_run_id, find_run
 def start(
     workflow: Workflow,
     inputs: Mapping[str, object],
-    around: Around,
+    settings: RunSettings,
     run_id: str | None = None,
     *,
     reuse: str | None = None,
@@ -27,7 +27,7 @@ def start(
     Args:
         workflow: Its text.
         inputs: Its inputs; where it goes on those that change.
-        around: What it finds around it.
+        settings: Where and with what it runs.
         run_id: Its id, or `last`, which goes on with the newest run of this workflow; None: a new one.
         reuse: The earlier run that a new one takes over from: its id, the beginning of it, or `last`; None: none.
         from_node: The node from which on everything runs again; None: only what changed.
@@ -43,19 +43,19 @@ def start(
         raise FlowInputError(
             f"--from {from_node}: from which run?", "add `--run-id ID` to go on with one, or `--reuse`"
         )
-    root = state_root(workflow, around)
+    root = state_root(workflow, settings)
     if run_id is not None:
-        known = RunPaths(root, workflow.name, run_id, around.disk)
+        known = RunPaths(root, workflow.name, run_id, settings.disk)
         if run_id == LAST:
-            known = find_run(root, LAST, workflow.name, around.disk)
+            known = find_run(root, LAST, workflow.name, settings.disk)
         else:
             check_run_id(run_id)
         if has_begun(known):
             if reuse is not None:
                 raise FlowInputError(f"run {known.run_id} exists: `--reuse` begins a new run", "leave one of them out")
-            return prepare_resume(known, workflow, inputs, around, from_node)
+            return prepare_resume(known, workflow, inputs, settings, from_node)
         if from_node is not None and reuse is None:
             raise FlowInputError(
                 f"--from {from_node}: there is no run {run_id} to go on with", "name one: --run-id last"
             )
-    return prepare_new(workflow, inputs, around, run_id, reuse, from_node)
+    return prepare_new(workflow, inputs, settings, run_id, reuse, from_node)

@@ -107,25 +107,42 @@ def compile_body(source: str, filename: str, first_line: int) -> CodeType:
         SyntaxError: It is no Python; the line is the text's.
     """
     _remember_lines(source, filename, first_line)
-    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    tree = _parsed(source, filename, first_line - 1)
-    if tree.body and isinstance(tree.body[-1], ast.Expr):
-        last = tree.body[-1]
-        target = ast.copy_location(ast.Name(_VALUE, ast.Store()), last)
-        tree.body[-1] = ast.copy_location(ast.Assign([target], last.value), last)
-    code: CodeType = compile(tree, filename, "exec", flags, dont_inherit=True)
-    return code
-
-
-def _parsed(source: str, filename: str, above: int) -> ast.Module:
-    """Return the body's tree. Its lines are moved afterwards: empty lines before it would cost as much as the text is long."""
+    above = first_line - 1
     try:
-        tree: ast.Module = python_tree(source, filename, flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        code = _one_expression(source, filename) or _statements(source, filename)
     except SyntaxError as error:
         error.lineno = error.lineno and error.lineno + above
         error.end_lineno = error.end_lineno and error.end_lineno + above
         raise
-    return ast.increment_lineno(tree, above)
+    return _moved(code, above)
+
+
+def _one_expression(source: str, filename: str) -> CodeType | None:
+    """Return the code of a body that is one expression on one line, a third of the work; None: it is more than that."""
+    if "\n" in source.rstrip("\n") or source[:1].isspace():
+        return None
+    try:
+        code: CodeType = compile(source, filename, "eval", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    except SyntaxError:
+        return None  # It may be a statement.
+    return code
+
+
+def _statements(source: str, filename: str) -> CodeType:
+    """Return the code of any body; the value of a last expression goes into a name."""
+    tree: ast.Module = python_tree(source, filename, flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    if tree.body and isinstance(tree.body[-1], ast.Expr):
+        last = tree.body[-1]
+        target = ast.copy_location(ast.Name(_VALUE, ast.Store()), last)
+        tree.body[-1] = ast.copy_location(ast.Assign([target], last.value), last)
+    code: CodeType = compile(tree, filename, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    return code
+
+
+def _moved(code: CodeType, above: int) -> CodeType:
+    """Return code whose lines stand further below. Empty lines before the text would cost as much as what is above is long."""
+    inner = tuple(_moved(part, above) if isinstance(part, CodeType) else part for part in code.co_consts)
+    return code.replace(co_firstlineno=code.co_firstlineno + above, co_consts=inner)
 
 
 def _remember_lines(source: str, filename: str, first_line: int) -> None:
@@ -143,11 +160,11 @@ def _remember_lines(source: str, filename: str, first_line: int) -> None:
 
 def enter_body(code: CodeType, names: dict[str, object]) -> object:
     """Carry out code and return the last expression's value. The name is known to flownb.runtimes.frames."""
-    exec(code, names)  # noqa: S102 Running the person's code is what this is for.
-    return names.pop(_VALUE, None)
+    value: object = eval(code, names)  # noqa: S307 Running the person's code is what this is for.
+    return names.pop(_VALUE, value)
 
 
 async def enter_body_async(code: CodeType, names: dict[str, object]) -> object:
     """Do the same for code that awaits."""
-    await eval(code, names)  # noqa: S307 The same.
-    return names.pop(_VALUE, None)
+    value = await eval(code, names)  # noqa: S307 The same.
+    return names.pop(_VALUE, value)

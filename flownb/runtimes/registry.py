@@ -74,7 +74,7 @@ class Registry:
     kinds: Mapping[str, type[Leaf]] = field(default_factory=lambda: BUILTIN_KINDS)
     """Title → kind, for the parser: flownb's own and the plug-ins'."""
     problems: tuple[str, ...] = ()
-    """What is wrong with plug-ins that were left out, one line each, for the host to show."""
+    """What is wrong with plug-ins that were left out, one line each, to be shown."""
     _makers: Mapping[str, Callable[[], Runtime]] = field(default_factory=dict, repr=False)
     _made: dict[str, Runtime] = field(default_factory=dict, repr=False)
 

@@ -273,7 +273,7 @@ class _TooLateError(Exception):
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt here, whatever the host does with it elsewhere, unless it is ignored."""
+    """Let Ctrl-C raise KeyboardInterrupt here, whatever is done with it elsewhere, unless it is ignored."""
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         yield

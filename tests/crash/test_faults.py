@@ -22,7 +22,7 @@ from flownb.model.decision import Decision, Request
 from flownb.model.events import Event
 from flownb.model.state import RunState
 from flownb.runs.hooks import Hooks
-from flownb.runs.prepare import Around
+from flownb.runs.prepare import RunSettings
 from flownb.runs.run import Run
 from flownb.runs.start import start
 from flownb.store.files import Disk
@@ -159,16 +159,16 @@ def answer(request: Request) -> Decision:
 
 def attempt(text: str, folder: Path, disk: Disk, told: list[Event]) -> Run:
     """Begin the run, or go on with it."""
-    around = Around(state_dir=folder / ".flownb", folder=folder, disk=disk)
+    settings = RunSettings(state_dir=folder / ".flownb", folder=folder, disk=disk)
     paths = RunPaths(folder / ".flownb", "doc", "r1")
 
     def watch(event: Event, _state: RunState) -> None:
         told.append(event)
 
     if has_begun(paths):
-        prepared, _ = take_up("r1", around, {})
+        prepared, _ = take_up("r1", settings, {})
     else:
-        prepared, _ = start(flownb.parse(text), {}, around, "r1")
+        prepared, _ = start(flownb.parse(text), {}, settings, "r1")
     return serve(prepared, Hooks(decide=answer, watch=watch))
 
 

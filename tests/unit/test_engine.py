@@ -21,7 +21,7 @@ from flownb.model.decision import Decision, Request
 from flownb.model.events import Event
 from flownb.model.policy import Jitter, Retry
 from flownb.runs.hooks import Hooks
-from flownb.runs.prepare import Around
+from flownb.runs.prepare import RunSettings
 from flownb.runs.session import Session
 from flownb.runs.start import start
 from flownb.store.files import Disk
@@ -533,7 +533,7 @@ def test_a_cancelled_run_can_be_resumed_and_nothing_is_lost(tmp_path: Path) -> N
         if isinstance(event, e.NodeStarted) and event.key == "b" and not flag.exists():
             threading.Timer(0.2, made[0].cancel).start()
 
-    prepared = start(flownb.parse(text), {}, Around(state_dir=tmp_path / "state"))[0]
+    prepared = start(flownb.parse(text), {}, RunSettings(state_dir=tmp_path / "state"))[0]
     hooks = Hooks(watch=lambda event, _state: listen(event))
     queue = MainQueue()
     with MainInterrupts(queue.wake) as interrupts:
@@ -684,7 +684,7 @@ def test_a_full_disk_stops_the_run_with_one_error(tmp_path: Path) -> None:
             raise OSError(28, "No space left on device")
         return os.write(descriptor, data)
 
-    prepared, _ = start(flownb.parse(text), {}, Around(state_dir=tmp_path, disk=Disk(write=full)))
+    prepared, _ = start(flownb.parse(text), {}, RunSettings(state_dir=tmp_path, disk=Disk(write=full)))
     with pytest.raises(flownb.FlowStateError, match="No space left"):
         serve(prepared, Hooks())
     again = flownb.resume("last", state_dir=tmp_path)

@@ -13,7 +13,7 @@ from flownb import Run
 from flownb.api import serve, take_up
 from flownb.model.decision import Decision, Request
 from flownb.runs.hooks import Hooks
-from flownb.runs.prepare import Around
+from flownb.runs.prepare import RunSettings
 from tests.meeting import expect
 
 
@@ -328,7 +328,7 @@ def test_a_question_that_was_answered_meanwhile_is_shown_to_nobody(tmp_path: Pat
     made = run(node("ask", "Go?", runtime="checkpoint"), tmp_path, decide=open_question)
     flownb.show(made.id, state_dir=tmp_path).decide("ask", "approve")
     shown: list[Request] = []
-    prepared = take_up(made.id, Around(state_dir=tmp_path), {})[0]
+    prepared = take_up(made.id, RunSettings(state_dir=tmp_path), {})[0]
     assert (serve(prepared, Hooks(ask=shown.append)).status, shown) == ("completed", [])
 
 

@@ -30,7 +30,7 @@ from flownb.model.events import Event, RunStatus
 from flownb.model.state import RunState
 from flownb.model.state_file import state_json
 from flownb.runs.hooks import Hooks
-from flownb.runs.prepare import Around
+from flownb.runs.prepare import RunSettings
 from flownb.runs.session import Session
 from flownb.runs.start import start
 from flownb.store.files import Disk
@@ -48,7 +48,7 @@ YES = Decision(action="approve", by="ana")
 @contextmanager
 def begun(text: str, state_dir: Path, hooks: Hooks, disk: Disk | None = None, **more: Any) -> Iterator[Session]:
     """Begin a run as a notebook does that returns at once; nothing of it is left at the end."""
-    prepared, _ = start(flownb.parse(text), {}, Around(state_dir=state_dir, disk=disk or Disk()), **more)
+    prepared, _ = start(flownb.parse(text), {}, RunSettings(state_dir=state_dir, disk=disk or Disk()), **more)
     queue = MainQueue()
     session = Session(prepared, hooks, queue.post, MainInterrupts(lambda: None))
     served = threading.Thread(target=queue.serve, args=(lambda: session.is_finished,))
@@ -351,7 +351,7 @@ def test_a_state_file_that_is_behind_is_written_anew_by_the_next_who_opens_the_r
             def watch(event: Event, state: RunState) -> None:
                 seen.append(json.loads(made.paths.snapshot.read_text())["status"])
 
-            prepared, _ = start(flownb.parse(ASKS), {}, Around(state_dir=state_dir), "r1")
+            prepared, _ = start(flownb.parse(ASKS), {}, RunSettings(state_dir=state_dir), "r1")
             kept = json.loads(made.paths.snapshot.read_text())
             assert (kept["status"], kept["nodes"]["one"]["status"]) == ("running", "completed")
             serve(prepared, Hooks(decide=lambda _: YES, watch=watch))

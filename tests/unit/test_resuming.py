@@ -8,7 +8,7 @@ import pytest
 
 import flownb
 from flownb.api import take_up
-from flownb.runs.prepare import Around
+from flownb.runs.prepare import RunSettings
 
 
 class Flow:
@@ -196,7 +196,7 @@ def test_the_when_of_a_group_is_part_of_what_its_nodes_are(flow: Flow) -> None:
 
 def test_the_plan_names_what_must_be_made_again_because_it_could_not_be_kept(flow: Flow) -> None:
     made = flow.run(flow.node("a", "{1}") + flow.node("b", "len(a)") + flow.node("end", "assert 0"))
-    prepared, plan = take_up(made.id, Around(state_dir=flow.folder / "state"), {})
+    prepared, plan = take_up(made.id, RunSettings(state_dir=flow.folder / "state"), {})
     prepared.journal.close()
     assert str(plan) == "run again: a (its value is not kept), end (it failed)\nmay run again: b (reads a)"
 
@@ -204,7 +204,7 @@ def test_the_plan_names_what_must_be_made_again_because_it_could_not_be_kept(flo
 def test_a_failure_before_any_attempt_that_the_run_went_on_after_stands_in_a_resume(flow: Flow) -> None:
     text = flow.node("a", "1", "when: '(1 / 0) > 1'", "continue_on_error: true")
     made = flow.run(text + flow.node("end", "assert 0", "needs: []"))
-    prepared, plan = take_up(made.id, Around(state_dir=flow.folder / "state"), {})
+    prepared, plan = take_up(made.id, RunSettings(state_dir=flow.folder / "state"), {})
     prepared.journal.close()
     assert str(plan) == "reuse: a\nrun again: end (it failed)"
 
@@ -229,7 +229,7 @@ def test_from_a_sub_flow_runs_all_that_is_in_it(flow: Flow) -> None:
 def test_the_plan_counts_the_items_whose_value_is_kept_of_all_that_there_are(flow: Flow) -> None:
     body = "assert item != 3\n{1} if item == 1 else 1"
     made = flow.run(flow.node("a", body, "foreach: [1, 2, 3, 4]", "concurrency: 1"))
-    prepared, plan = take_up(made.id, Around(state_dir=flow.folder / "state"), {})
+    prepared, plan = take_up(made.id, RunSettings(state_dir=flow.folder / "state"), {})
     prepared.journal.close()
     assert str(plan) == "reuse: a (1 of 4 items)"
 

@@ -15,7 +15,7 @@ from flownb.model.events import NodeCompleted
 from flownb.parse.workflow import parse_workflow
 from flownb.plan.imports import imported
 from flownb.runs.hooks import Hooks
-from flownb.runs.prepare import Around
+from flownb.runs.prepare import RunSettings
 from flownb.runs.start import start
 from flownb.runs.versions import other_versions, versions_of
 from flownb.store.journal import read_journal
@@ -50,7 +50,7 @@ class Folder:
         """Return what a resume would do; nothing of it stays."""
         state, kept = self.path / ".flownb", self.path / ".kept"
         shutil.copytree(state, kept)
-        prepared, plan = take_up("last", Around(state_dir=state), {})
+        prepared, plan = take_up("last", RunSettings(state_dir=state), {})
         prepared.journal.close()
         shutil.rmtree(state)
         kept.rename(state)
@@ -173,8 +173,8 @@ def test_a_variable_that_changed_is_named_and_one_that_is_gone_counts_as_the_sam
     workflow = parse_workflow(folder.node("a", "x + 1") + folder.node("b", "a"), name="w", variables={"x": 1})
 
     def run(run_id: str | None = None, start_at: str | None = None, **variables: object) -> str:
-        around = Around(state_dir=folder.path / ".flownb", folder=folder.path, variables=variables)
-        prepared, plan = start(workflow, {}, around, run_id, from_node=start_at)
+        settings = RunSettings(state_dir=folder.path / ".flownb", folder=folder.path, variables=variables)
+        prepared, plan = start(workflow, {}, settings, run_id, from_node=start_at)
         serve(prepared, Hooks())
         return str(plan)
 
@@ -225,10 +225,10 @@ def test_from_with_reuse_runs_that_node_and_all_below_again(folder: Folder) -> N
     workflow = flownb.parse(
         folder.node("a", "1") + folder.node("b", "a + 1") + folder.node("c", "b + 1"), path=folder.path / "x.flow.md"
     )
-    around = Around()
+    settings = RunSettings()
     flownb.run(workflow)
     folder.ran()
-    prepared, plan = start(workflow, {}, around, reuse="last", from_node="b")
+    prepared, plan = start(workflow, {}, settings, reuse="last", from_node="b")
     assert str(plan) == "reuse: a\nrun again: b (from here on), c (from here on)"
     serve(prepared, Hooks())
     assert folder.ran() == "b c"
@@ -246,11 +246,16 @@ def test_from_with_reuse_runs_that_node_and_all_below_again(folder: Folder) -> N
 )
 def test_options_that_do_not_fit_are_told(tmp_path: Path, options: dict[str, str], why: str) -> None:
     workflow = flownb.parse("## A\n\n```expr\n1\n```\n")
-    around = Around(state_dir=tmp_path / "state")
+    settings = RunSettings(state_dir=tmp_path / "state")
     flownb.run(workflow, state_dir=tmp_path / "state", run_id="one")
     with pytest.raises((FlowInputError, FlowStateError), match=why):
         start(
-            workflow, {}, around, options.get("run_id"), reuse=options.get("reuse"), from_node=options.get("from_node")
+            workflow,
+            {},
+            settings,
+            options.get("run_id"),
+            reuse=options.get("reuse"),
+            from_node=options.get("from_node"),
         )
     assert len(flownb.runs(state_dir=tmp_path / "state")) == 1, "nothing was begun"
 
@@ -304,7 +309,7 @@ def test_nodes_of_a_sub_flow_are_taken_over_one_by_one_and_their_files_are_looke
     assert folder.ran() == ""
     (folder.path / "data" / "a.csv").write_text("2")
     prepared, plan = start(
-        flownb.parse(folder.write(text).read_text(), path=folder.path / "w.flow.md"), {}, Around(), reuse="last"
+        flownb.parse(folder.write(text).read_text(), path=folder.path / "w.flow.md"), {}, RunSettings(), reuse="last"
     )
     assert plan is not None
     assert plan.again["sub"] == "the files data/a.csv changed"
@@ -401,8 +406,8 @@ def test_a_variable_that_is_gone_counts_as_the_same_where_a_node_above_ran_again
     def run(value: str, **variables: object) -> None:
         text = folder.node("n", value) + folder.node("a", "x + n") + folder.node("end", "assert 0", "needs: []")
         workflow = parse_workflow(text, name="w", variables={"x": 1})
-        around = Around(state_dir=folder.path / ".flownb", folder=folder.path, variables=variables)
-        serve(start(workflow, {}, around, "one")[0], Hooks())
+        settings = RunSettings(state_dir=folder.path / ".flownb", folder=folder.path, variables=variables)
+        serve(start(workflow, {}, settings, "one")[0], Hooks())
 
     run("1", x=1)
     folder.ran()
@@ -444,8 +449,8 @@ def test_of_a_foreach_the_items_are_taken_over_each_by_its_own_files(folder: Fol
 def test_from_in_a_run_that_takes_over_runs_also_what_it_had_not_begun(folder: Folder) -> None:
     def go(stop: str, run_id: str, reuse: str | None = None, start_at: str | None = None) -> None:
         text = folder.node("a", "1") + folder.node("s", stop) + folder.node("b", "a + 1", "needs: s")
-        around = Around(state_dir=folder.path / ".flownb")
-        serve(start(flownb.parse(text), {}, around, run_id, reuse=reuse, from_node=start_at)[0], Hooks())
+        settings = RunSettings(state_dir=folder.path / ".flownb")
+        serve(start(flownb.parse(text), {}, settings, run_id, reuse=reuse, from_node=start_at)[0], Hooks())
 
     go("1", "one")
     go("assert 0", "two", reuse="one")

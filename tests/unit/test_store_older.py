@@ -13,7 +13,7 @@ from flownb.api import take_up
 from flownb.model import events as e
 from flownb.model.decision import Decision, Request
 from flownb.model.events import RunStatus
-from flownb.runs.prepare import Around
+from flownb.runs.prepare import RunSettings
 from flownb.store.journal import load_state, read_journal
 from flownb.store.paths import RunPaths, list_runs
 from flownb.store.snapshot import stored_state, summary
@@ -95,7 +95,7 @@ def test_nothing_that_they_did_runs_again_while_text_and_inputs_are_the_same(
 def test_what_they_did_runs_again_where_the_text_changed_and_the_plan_says_why(state_dir: Path) -> None:
     document = state_dir.parent / "sample.flow.md"
     document.write_text(document.read_text() + "\nProse.\n")
-    prepared, plan = take_up("failed", Around(state_dir=state_dir), {})
+    prepared, plan = take_up("failed", RunSettings(state_dir=state_dir), {})
     prepared.journal.close()
     assert plan.again["numbers"] == "flownb 0.1.0 ran it, and text or inputs changed"
     assert "numbers" in plan.forget
@@ -103,7 +103,7 @@ def test_what_they_did_runs_again_where_the_text_changed_and_the_plan_says_why(s
 
 
 def test_what_they_did_runs_again_where_an_input_changed(state_dir: Path) -> None:
-    prepared, plan = take_up("failed", Around(state_dir=state_dir), {"n": 5})
+    prepared, plan = take_up("failed", RunSettings(state_dir=state_dir), {"n": 5})
     prepared.journal.close()
     assert plan.again["numbers"] == "flownb 0.1.0 ran it, and text or inputs changed"
 

@@ -15,7 +15,7 @@ from flownb import api
 from flownb.errors import FlowError, FlowStateError
 from flownb.model.decision import Decision
 from flownb.model.events import RunStatus
-from flownb.runs.prepare import Around
+from flownb.runs.prepare import RunSettings
 from flownb.runs.start import start
 from flownb.store.cache import find_cached
 from flownb.store.decisions import offer, stored
@@ -213,4 +213,4 @@ def test_a_foreign_state_file_is_left_out_and_hides_no_other_run(paths: RunPaths
 
 def test_a_run_id_that_leads_elsewhere_is_refused_before_anything_is_read(state_dir: Path) -> None:
     with pytest.raises(flownb.FlowInputError, match="cannot name a folder"):
-        start(flownb.parse(TEXT), {}, Around(state_dir=state_dir), "../../etc")
+        start(flownb.parse(TEXT), {}, RunSettings(state_dir=state_dir), "../../etc")

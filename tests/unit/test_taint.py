@@ -19,7 +19,7 @@ from flownb.errors import FlowInputError, FlowStateError
 from flownb.model.decision import Request
 from flownb.parse.workflow import parse_workflow
 from flownb.runs.hooks import Hooks
-from flownb.runs.prepare import Around
+from flownb.runs.prepare import RunSettings
 from flownb.runs.start import start
 
 SECRET = "s3cr&t-Tök'n \"7/+"
@@ -347,7 +347,7 @@ def test_no_digest_of_an_item_of_secrets_or_of_a_variable_with_one_is_kept(monke
         monkeypatch.setenv("T", pin)
         text = node("Each", "len(str(item)) + len(shown)", "foreach: '[secrets.T | reverse | string]'", kind="python")
         workflow = parse_workflow(f"---\nsecrets: [T]\n---\n# Secrets\n\n{text}", name="s", variables={"shown": pin})
-        prepared, _ = start(workflow, {}, Around(variables={"shown": f"pin {pin}"}))
+        prepared, _ = start(workflow, {}, RunSettings(variables={"shown": f"pin {pin}"}))
         nodes = serve(prepared, Hooks()).state.nodes
         read.append([nodes[key].reads for key in ("each", "each[0]")])
     assert "item" in read[0][1]
