@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 from flownb.text.logsection import belong_to_log
 
-_MARKUP: Final = re.compile(r"[*_`\[\]<>&!\\~]")
+_MARKUP: Final = re.compile(r"[*`\[\]<>&!\\~]|(?<!\w)_")
+"""What may be Markdown inside a line; `_` behind a letter opens no emphasis (CommonMark 6.2)."""
 _MAX_HEADING: Final = 500
 """The longest heading whose inline markup is looked at."""
 _BULLET: Final = re.compile(r" {0,3}[-+*](?=[ \t]|$)[ \t]*")

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from flownb.errors import Severity
 from flownb.parse.python_names import PythonSyntaxError, _trees, python_names
-from flownb.parse.sections import read_sections
+from flownb.parse.sections import plain_heading, read_sections
 from flownb.parse.workflow import diagnose
 from flownb.render.problems import problems_json, render_problems
 from flownb.text.lines import split_lines
-from flownb.text.markdown import block_tokens
+from flownb.text.markdown import block_tokens, inline_tokens
 
 LINES = st.sampled_from(
     [
@@ -138,3 +138,10 @@ def test_names_of_small_bodies_are_those_of_the_symbol_table(parts: list[str]) -
     except PythonSyntaxError:
         return
     assert found == free_names(source)
+
+
+@given(st.text(alphabet="ab_ 9-.(é*", min_size=1, max_size=12).map(str.strip).filter(bool))
+def test_a_heading_reads_as_commonmark_renders_it_however_it_is_read(text: str) -> None:
+    rendered = "".join(token.content for token in inline_tokens(text))
+
+    assert plain_heading(text) == rendered
