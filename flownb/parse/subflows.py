@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +35,8 @@ class Subflows:
     """The documents that run each other down to this one, resolved."""
     read: ReadFlow
     """How a document is read."""
+    texts: Mapping[Path, str]
+    """Resolved path → text that stands for the document there."""
     known: dict[Path, Workflow | None] = field(default_factory=dict)
     """The documents that were read: each is read once."""
 
@@ -87,9 +89,7 @@ class Subflows:
             return None
 
     def _load(self, path: Path, shown: str) -> Found[Workflow | None]:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 4)
-        text, wrong = decode(data, shown)
+        text, wrong = (self.texts[path], []) if path in self.texts else decode(_content(path), shown)
         workflow = None
         if not has_errors(wrong):
             workflow, wrong = self.read(text, path, self.way)
@@ -119,6 +119,11 @@ class Subflows:
         elif missing and value:
             what = f"'{workflow.name}' also needs {_named(missing)}"
             yield problem(Code.FLOW_INPUT, what, draft.properties["inputs"].key_span, f"add `{missing[0]}: …`")
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 4)
 
 
 def _named(names: list[str]) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 
 from flownb.errors import Diagnostic, FlowSyntaxError
 from flownb.model.nodes import BUILTIN_KINDS, Leaf
@@ -41,9 +42,10 @@ class _Setting:
     variables: Container[str] | None
     transform: Callable[[str], str] | None
     way: tuple[Path, ...] = ()
+    subflows: Mapping[Path, str] = field(default_factory=dict)
 
 
-def diagnose(
+def diagnose(  # noqa: PLR0913 each is another side of where a text stands
     text: str,
     *,
     name: str | None = None,
@@ -53,6 +55,7 @@ def diagnose(
     kinds: Mapping[str, type[Leaf]] = BUILTIN_KINDS,
     variables: Container[str] | None = None,
     transform: Callable[[str], str] | None = None,
+    subflows: Mapping[Path, str] = MappingProxyType({}),
 ) -> tuple[Workflow | None, list[Diagnostic]]:
     """Return a text's workflow and everything that is wrong with it, in the order of the text.
 
@@ -65,12 +68,13 @@ def diagnose(
         kinds: Name → kind of every runtime there is.
         variables: The names of the notebook's variables; None in a file.
         transform: IPython's rewriting of a cell (`!ls`, `%time`) that keeps the number of lines; None outside notebooks.
+        subflows: Resolved path → text that stands for the document there.
 
     Returns:
         The workflow, None where any problem is an error; and the problems, warnings too.
     """
     way = (path.resolve(),) if path else ()
-    setting = _Setting(name, path, source, first_line, Kinds(kinds), variables, transform, way)
+    setting = _Setting(name, path, source, first_line, Kinds(kinds), variables, transform, way, subflows)
     with _without_collecting(), keeping() as kept:
         workflow, problems = _diagnose(text, setting)
     if workflow is not None:
@@ -90,7 +94,7 @@ def _without_collecting() -> Iterator[None]:
             gc.enable()
 
 
-def parse_workflow(
+def parse_workflow(  # noqa: PLR0913 the same
     text: str,
     *,
     name: str | None = None,
@@ -100,6 +104,7 @@ def parse_workflow(
     kinds: Mapping[str, type[Leaf]] = BUILTIN_KINDS,
     variables: Container[str] | None = None,
     transform: Callable[[str], str] | None = None,
+    subflows: Mapping[Path, str] = MappingProxyType({}),
 ) -> Workflow:
     """Return a text's workflow; arguments as for `diagnose`.
 
@@ -115,6 +120,7 @@ def parse_workflow(
         kinds=kinds,
         variables=variables,
         transform=transform,
+        subflows=subflows,
     )
     if workflow is None:
         raise FlowSyntaxError(problems)
@@ -148,10 +154,10 @@ def _subflows(document: Document, sense: Sense, setting: _Setting) -> Found[dict
 
     def read(text: str, path: Path, way: tuple[Path, ...]) -> tuple[Workflow | None, list[Diagnostic]]:
         shown = str(path.relative_to(folder.resolve())) if path.is_relative_to(folder.resolve()) else str(path)
-        inner = _Setting(None, path, str(folder / shown), 1, setting.kinds, None, None, (*way, path))
+        inner = _Setting(None, path, str(folder / shown), 1, setting.kinds, None, None, (*way, path), setting.subflows)
         return _diagnose(text, inner)
 
-    subflows = Subflows(folder, document.head.settings.allow_paths, setting.way, read)
+    subflows = Subflows(folder, document.head.settings.allow_paths, setting.way, read, setting.subflows)
     return (yield from subflows.run(sense))
 
 

@@ -27,11 +27,12 @@ from flownb.plan.resume import ResumePlan
 from flownb.runs.earlier import earlier_nodes, find_earlier
 from flownb.runs.outlook import as_json, plan_ahead
 from flownb.runs.session import Prepared, utc_now
+from flownb.runs.source import read_source, read_subflows, write_sources
 from flownb.runs.versions import versions_of
 from flownb.runtimes.registry import Registry, load_registry
-from flownb.secrets import Redactor, find_secrets, with_values, without_values
+from flownb.secrets import Redactor, find_secrets
 from flownb.store.decisions import withdraw
-from flownb.store.files import DISK, Disk, read_file, write_private
+from flownb.store.files import DISK, Disk
 from flownb.store.journal import Journal, read_state
 from flownb.store.paths import RunPaths, check_run_id, create_run, new_run_id, state_folder_in
 from flownb.store.snapshot import write_snapshot
@@ -115,13 +116,14 @@ def stored_workflow(
 ) -> Workflow:
     """Return a run's workflow, as it was stored; secrets that were written in its text are put in again."""
     return parse_workflow(
-        with_values(read_source(paths), secrets, os.environ),
+        read_source(paths, secrets),
         name=paths.workflow,
         path=document,
         source=str(paths.source),
         kinds=settings.kinds().kinds,
         variables=settings.variables or None,
         transform=settings.transform,
+        subflows=read_subflows(paths, secrets),
     )
 
 
@@ -209,7 +211,7 @@ def prepare_new(
     )
     state = RunState()
     try:
-        _write_source(paths, workflow, secrets)
+        write_sources(paths, workflow, secrets)
         _begin(journal, state, started, program, redactor)
         write_snapshot(paths, state, redactor=redactor)
     except BaseException:
@@ -249,7 +251,7 @@ def prepare_resume(
         definition, versions = definition_of(redactor.text(workflow.text)), versions_of(workflow, program.folder)
         plan = plan_ahead(program, state, definition, redactor, start, versions)
         withdraw(paths, (*plan.void, *state.used_up))
-        _write_source(paths, workflow, secrets)
+        write_sources(paths, workflow, secrets)
         resumed = e.RunResumed(
             at=utc_now(),
             inputs=as_json(bound),
@@ -267,31 +269,6 @@ def prepare_resume(
         journal.close()
         raise
     return Prepared(paths, journal, state, program, secrets, redactor, settings.kinds(), taken), plan
-
-
-def _write_source(paths: RunPaths, workflow: Workflow, secrets: Mapping[str, str]) -> None:
-    try:
-        write_private(paths.source, without_values(workflow.text, secrets).encode("utf-8"), paths.disk)
-    except OSError as error:
-        raise FlowStateError(
-            f"cannot write {paths.source}: {error.strerror}",
-            "nothing was run; make room, or name another folder: --state DIR",
-        ) from error
-
-
-def read_source(paths: RunPaths) -> str:
-    """Return the text that was run, as it is stored.
-
-    Raises:
-        FlowStateError: It cannot be read.
-    """
-    try:
-        return read_file(paths.source, paths.disk).decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FlowStateError(
-            f"cannot read the stored text {paths.source}: {error}",
-            f"run the document itself: flownb run FILE --run-id {paths.run_id}",
-        ) from error
 
 
 def check_begun(paths: RunPaths, state: RunState) -> None:

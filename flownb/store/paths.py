@@ -72,6 +72,11 @@ class RunPaths:
         return self.folder / "source.flow.md"
 
     @property
+    def subflows(self) -> Path:
+        """The texts of the documents that it runs as sub-flows."""
+        return self.folder / "subflows.json"
+
+    @property
     def decisions(self) -> Path:
         """The folder of the answers to its questions."""
         return self.folder / "decisions"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import flownb
-from flownb.api import take_up
+from flownb.api import serve, take_up
+from flownb.runs.hooks import Hooks
 from flownb.runs.prepare import RunSettings
 
 
@@ -242,3 +243,40 @@ def test_what_reads_a_value_that_is_not_kept_runs_again_when_its_node_was_edited
     flow.ran()
     again = flow.run(text("{1, 2}", "1"), run_id=made.id)
     assert (flow.ran(), again["b"]) == ("a b end", 2)
+
+
+@pytest.mark.parametrize("how, made", [("as was", "was was"), ("as is", "was now")])
+def test_a_sub_flow_is_kept_as_it_was_with_those_that_it_runs(tmp_path: Path, how: str, made: str) -> None:
+    inner = "---\nname: {0}\n---\n# Doc\n\n## A\n\n```bash\n[[ -e ok ]] && echo {1}\n```\n"
+    outer = "# Outer\n\n## First\n\n```text\nwas\n```\n\n## Sub\n\n- type: flow\n- path: below/middle.flow.md\n\n## Both\n\n```expr\nfirst + ' ' + sub.b.a\n```\n"
+    middle = "# Middle\n\n## B\n\n- type: flow\n- path: inner.flow.md\n"
+    (tmp_path / "below").mkdir()
+    for name, text in {"outer": outer, "below/middle": middle, "below/inner": inner.format("inner", "was")}.items():
+        (tmp_path / f"{name}.flow.md").write_text(text)
+    assert flownb.run(tmp_path / "outer.flow.md", run_id="r1").status == "failed"
+    (tmp_path / "below/inner.flow.md").write_text(inner.format("inner", "now"))
+    (tmp_path / "below/ok").touch()
+
+    settings = RunSettings(state_dir=tmp_path / ".flownb")
+    prepared, _ = take_up("r1", settings, {}, as_was=how == "as was")
+    run = serve(prepared, Hooks())
+
+    assert run["both"] == made
+
+
+def test_the_text_of_a_sub_flow_is_kept_without_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_TOKEN", "tok-9f8e7d")
+    inner = (
+        "---\nsecrets: [API_TOKEN]\n---\n# Inner\n\n## A\n\n```text\ntok-9f8e7d\n```\n\n## B\n\n```bash\nexit 1\n```\n"
+    )
+    (tmp_path / "inner.flow.md").write_text(inner)
+    (tmp_path / "outer.flow.md").write_text("# Outer\n\n## Sub\n\n- type: flow\n- path: inner.flow.md\n")
+    flownb.run(tmp_path / "outer.flow.md", run_id="r1")
+
+    stored = (tmp_path / ".flownb/outer/r1/subflows.json").read_text()
+    again, _ = take_up("r1", RunSettings(state_dir=tmp_path / ".flownb"), {}, as_was=True)
+    again.journal.close()
+
+    assert "tok-9f8e7d" not in stored
+    assert "## A" in stored
+    assert again.program.workflow.subflows["sub"].text == inner
