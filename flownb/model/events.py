@@ -16,7 +16,7 @@ from flownb.model.key import item_key, round_key
 
 T = TypeVar("T")
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """The journal's format number; a journal with a higher one is refused by name."""
 
 
