@@ -38,7 +38,7 @@ def decode(
         Refused: Something is damaged or hostile; it names the file or the tag.
     """
     try:
-        return _Restoring(open_artifact, find_class, notes).item(output)
+        return Restoring(open_artifact, find_class, notes).item(output)
     except RecursionError as error:
         raise Refused("a stored value is nested too deeply", _REMEDY) from error
     except MemoryError as error:
@@ -67,7 +67,7 @@ def artifact_names(output: JsonValue) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Restoring:
+class Restoring:
     """One value on its way back: the `Restorer` that kinds are given."""
 
     open_artifact: Callable[[str], Path]

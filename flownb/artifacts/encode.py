@@ -7,13 +7,15 @@ import marshal
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from math import isfinite
+from pathlib import Path
 from sys import modules
 from typing import BinaryIO, Final, cast
 
 from pydantic import JsonValue
 from pydantic_core import from_json
 
-from flownb.artifacts.kind import Holds, HoldsSecret, Put, Unkept, name_of
+from flownb.artifacts.decode import Restoring
+from flownb.artifacts.kind import Holds, HoldsSecret, Put, Refused, Restorer, Unkept, name_of, texts_in
 from flownb.artifacts.registry import kind_for, tag_for
 from flownb.errors import FlowError
 
@@ -65,7 +67,7 @@ def encode(value: object, put: Put, holds: Holds | None) -> Encoded:
     if plain is not None:
         copy, text = plain
         if holds is not None:
-            _ask(holds, _texts(copy))
+            _ask(holds, texts_in(copy))
         if len(text) <= LARGEST_BYTES:
             return Encoded(copy, is_tagged=False)
         return Encoded(_json_file(text, value, put, ()), is_tagged=True)
@@ -75,7 +77,7 @@ def encode(value: object, put: Put, holds: Holds | None) -> Encoded:
     except RecursionError as error:
         raise Unkept("", name_of(type(value)), "it is nested too deeply to be stored") from error
     if holds is not None:
-        _ask(holds, _texts(output))
+        _ask(holds, texts_in(output))
     if not keeping.is_tagged:
         return Encoded(output, is_tagged=False)
     names = keeping.put_all(put)
@@ -124,22 +126,6 @@ def _write(file: BinaryIO, data: bytes) -> None:
     file.write(data)
 
 
-def _texts(output: JsonValue) -> Iterator[str]:
-    """Give every text that stands in JSON, keys too."""
-    to_see = [output]
-    while to_see:
-        match to_see.pop():
-            case str() as text:
-                yield text
-            case list() as items:
-                to_see.extend(items)
-            case dict() as fields:
-                to_see.extend(fields)
-                to_see.extend(fields.values())
-            case _:
-                pass
-
-
 def _ask(holds: Holds, texts: Iterable[str | bytes]) -> None:
     if any(holds(text) for text in texts):
         raise HoldsSecret("a secret stands in the value")
@@ -182,6 +168,10 @@ class Keeping:
     def put_all(self, put: Put) -> dict[str, str]:
         """Put the files, and return number → name."""
         return {str(number): put(*file) for number, file in enumerate(self._files)}
+
+    def restorer(self) -> Restorer:
+        """Return what brings back what was not put yet, to try whether it comes back equal."""
+        return Restoring(_no_file, _loaded_class, len)
 
     def unkept(self, value: object, why: str) -> Unkept:
         """Return the error that names the place."""
@@ -277,6 +267,21 @@ def _step(step: object) -> str:
             return f"[{step}]"
         case _:
             return str(step)
+
+
+def _no_file(name: str) -> Path:
+    raise Refused(f"{name} was not put yet")
+
+
+def _loaded_class(name: str) -> type | None:
+    """Return a class of that name that is in memory already."""
+    module, found = name, None
+    while found is None and "." in module:
+        module = module.rpartition(".")[0]
+        found = modules.get(module)
+    for part in name[len(module) + 1 :].split("."):
+        found = getattr(found, part, None)
+    return found if isinstance(found, type) else None
 
 
 def _is_large(text: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol, TypeAlias
 
@@ -83,6 +83,10 @@ class Keeper(Protocol):
             extension: The kind's own.
             write: Writes the bytes; called once, after the whole value was looked at. May raise `Unkept`.
         """
+        ...
+
+    def restorer(self) -> Restorer:
+        """Return what brings a value back, to try whether it comes back equal before it counts as kept."""
         ...
 
     def unkept(self, value: object, why: str) -> Unkept:
@@ -187,3 +191,19 @@ def room_for(size_bytes: int) -> int:
         size_bytes: Of the file.
     """
     return _FLOOR + _TIMES * size_bytes
+
+
+def texts_in(output: JsonValue) -> Iterator[str]:
+    """Give every text that stands in JSON, keys too."""
+    to_see = [output]
+    while to_see:
+        match to_see.pop():
+            case str() as text:
+                yield text
+            case list() as items:
+                to_see.extend(items)
+            case dict() as fields:
+                to_see.extend(fields)
+                to_see.extend(fields.values())
+            case _:
+                pass
