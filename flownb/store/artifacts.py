@@ -1,0 +1,206 @@
+"""The files that hold a run's values: each named by its hash, whole or not there, and read only when they match it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import BinaryIO, Final
+
+from flownb.artifacts.kind import Refused
+from flownb.store.files import (
+    DISK,
+    MARK,
+    PRIVATE,
+    Disk,
+    discard,
+    keep_private,
+    kind_of,
+    make_folder,
+    open_file,
+    sync_folder,
+    write_all,
+)
+
+LARGEST_BYTES: Final = 1 << 36
+"""Of one file: 64 GiB. What is larger is not put, and not read."""
+
+_NAME: Final = re.compile(r"([0-9a-f]{64})\.[a-z0-9]{1,16}", re.ASCII)
+_EXTENSION: Final = re.compile(r"[a-z0-9]{1,16}", re.ASCII)
+_CHUNK: Final = 1 << 20
+"""Bytes that are written, and hashed in another thread, at a time."""
+_AHEAD: Final = 8
+"""Chunks that may wait to be hashed."""
+_SMALL: Final = 1 << 18
+"""Bytes up to which hashing takes less time than to start a thread."""
+_REMEDY: Final = "run the node that made it again, with `--from` and its name"
+
+
+class ArtifactStore:
+    """The artifacts of one run. Thread-safe; every call blocks while it reads or writes."""
+
+    def __init__(self, folder: Path, disk: Disk = DISK) -> None:
+        """Touch nothing: the folder is made when the first file is put.
+
+        Args:
+            folder: `artifacts` in the run's own folder.
+            disk: What reads and writes.
+        """
+        self._folder, self._disk = folder, disk
+        self._verified: dict[str, os.stat_result] = {}
+        self._lock = Lock()
+
+    def put(self, extension: str, writer: Callable[[BinaryIO], None]) -> str:
+        """Write a file and return its name, `<sha256>.<extension>`; on return it is on the disk under that name.
+
+        What is there already is not written a second time. Where it cannot be written, nothing is left of it.
+
+        Args:
+            extension: 1 to 16 small letters or digits.
+            writer: Writes the bytes, in order, and nothing else; what it raises is passed on.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        assert _EXTENSION.fullmatch(extension), extension
+        make_folder(self._folder, self._disk)
+        beside = self._folder / f".{secrets.token_hex(8)}{MARK}"
+        descriptor = open_file(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._disk, PRIVATE)
+        try:
+            try:
+                keep_private(descriptor)
+                sink = _Sink(descriptor, self._disk)
+                try:
+                    writer(sink)
+                finally:
+                    digest = sink.finish()
+                name = f"{digest}.{extension}"
+                if self._stands(name, sink.size):
+                    discard(beside, self._disk)
+                    return name
+                self._disk.sync(descriptor)
+            finally:
+                os.close(descriptor)
+            self._disk.move(beside, self._folder / name)
+        except BaseException:
+            discard(beside, self._disk)
+            raise
+        sync_folder(self._folder, self._disk)
+        return name
+
+    def open(self, name: str) -> Path:
+        """Return where a file is, once it was seen to match its name; it is read for that once in a process.
+
+        Args:
+            name: As `put` returned it.
+
+        Raises:
+            Refused: It is missing, damaged, too large, or no such name.
+        """
+        match = _NAME.fullmatch(name) if isinstance(name, str) else None
+        if match is None:
+            raise Refused(f"{str(name)[:80]!r} is no name of a stored value", _REMEDY)
+        path = self._folder / name
+        try:
+            found = self._disk.stat(path)
+            seen = self._verified.get(name)
+            if seen is None or not _same(seen, found):
+                self._verify(path, match[1], name)
+        except OSError as error:
+            kind = kind_of(path, self._disk)
+            why = f"{kind} stands in its place" if kind not in ("", "a file") else error.strerror or str(error)
+            raise Refused(f"the stored value {name} cannot be read: {why}", _REMEDY) from error
+        return path
+
+    def _stands(self, name: str, size: int) -> bool:
+        """Return whether a whole file of that name is on the disk already; its bytes are looked at when it is opened."""
+        try:
+            found = self._disk.stat(self._folder / name)
+        except FileNotFoundError:
+            return False
+        return kind_of(self._folder / name, self._disk) == "a file" and found.st_size == size
+
+    def _verify(self, path: Path, digest: str, name: str) -> None:
+        descriptor = open_file(path, os.O_RDONLY, self._disk)
+        try:
+            found = os.fstat(descriptor)
+            if found.st_size > LARGEST_BYTES:
+                raise Refused(f"the stored value {name} is too large: {found.st_size:,} bytes", _REMEDY)
+            seen, size = hashlib.sha256(), 0
+            while chunk := self._disk.read(descriptor, _CHUNK):
+                seen.update(chunk)
+                size += len(chunk)
+            if seen.hexdigest() != digest:
+                raise Refused(f"the stored value {name} is damaged: its {size:,} bytes do not match its name", _REMEDY)
+        finally:
+            os.close(descriptor)
+        with self._lock:
+            self._verified[name] = found
+
+
+def _same(seen: os.stat_result, found: os.stat_result) -> bool:
+    """Return whether a file is the one that was seen, and was not written to since."""
+    names = ("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns", "st_mode")
+    return all(getattr(seen, name) == getattr(found, name) for name in names)
+
+
+class _Sink(io.RawIOBase, BinaryIO):  # type: ignore[misc] # typing's class and io's say the same in other words
+    """A file that is only written, in order; its hash is worked out meanwhile, in another thread where that pays."""
+
+    def __init__(self, descriptor: int, disk: Disk) -> None:
+        super().__init__()
+        self._descriptor, self._disk = descriptor, disk
+        self._hash = hashlib.sha256()
+        self._thread: Thread | None = None
+        self._chunks: SimpleQueue[bytes | None] = SimpleQueue()
+        self.size = 0
+        """Bytes that were written."""
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.size
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override] # bytes of any kind
+        """Write all of the bytes; whoever gave them may change them afterwards."""
+        view = memoryview(data).cast("B")
+        for start in range(0, len(view), _CHUNK):
+            # A copy, unless nobody can change it: what is hashed must be what is written.
+            part = view[start : start + _CHUNK]
+            chunk = data if type(data) is bytes and len(view) <= _CHUNK else bytes(part)
+            self._feed(chunk)
+            write_all(self._descriptor, chunk, self._disk)
+            self.size += len(chunk)
+            if self.size > LARGEST_BYTES:
+                raise OSError(27, f"a value is larger than {LARGEST_BYTES:,} bytes")
+        return len(view)
+
+    def finish(self) -> str:
+        """Return the hash of all that was written."""
+        if self._thread is not None:
+            self._chunks.put(None)
+            self._thread.join()
+            self._thread = None
+        return self._hash.hexdigest()
+
+    def _feed(self, chunk: bytes) -> None:
+        if self._thread is None and self.size + len(chunk) <= _SMALL:
+            self._hash.update(chunk)
+            return
+        if self._thread is None:
+            self._thread = Thread(target=self._digest, daemon=True, name="flownb-hash")
+            self._thread.start()
+        self._chunks.put(chunk)
+
+    def _digest(self) -> None:
+        while (chunk := self._chunks.get()) is not None:
+            self._hash.update(chunk)
+
+
