@@ -35,8 +35,9 @@ from flownb.runs.prepare import (
     read_text,
 )
 from flownb.runs.run import Run
-from flownb.runs.session import Prepared, Session, Stop, report
+from flownb.runs.session import Prepared, Session, report
 from flownb.runs.start import start
+from flownb.runs.stop import Stop
 from flownb.runtimes.base import Printed
 from flownb.store import decisions
 from flownb.store.journal import load_state

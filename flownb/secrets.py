@@ -165,7 +165,7 @@ class Redactor:
         """Return whether a secret stands anywhere in a value.
 
         Args:
-            value: Any JSON value; what is none holds nothing.
+            value: Any JSON value, or bytes, as UTF-8; what is neither holds nothing.
         """
         if not self:
             return False
@@ -183,6 +183,8 @@ class Redactor:
             case str():
                 is_found = any(needle in value for needle in self._needles)
                 return is_found or (self._words is not None and self._words.search(value) is not None)
+            case bytes():
+                return self._holds(value.decode("utf-8", "replace"))
             case list():
                 return any(self._holds(item) for item in value)
             case dict():

@@ -64,7 +64,9 @@ class _Arrays:
             keeper.ask(texts_of(value))
         first = value.reshape(-1)[:_SHOWN] if value.flags.c_contiguous else value.ravel()[:_SHOWN]
         more = ", …" if value.size > _SHOWN else ""
-        shown = f"{value.dtype.str if not value.dtype.names else 'records'}: {', '.join(map(str, first.tolist()))}{more}"
+        shown = (
+            f"{value.dtype.str if not value.dtype.names else 'records'}: {', '.join(map(str, first.tolist()))}{more}"
+        )
         name = keeper.file("npy", lambda file: write_npy(file, value))
         return {"$artifact": name, "size": shown_size(value.shape), "preview": shown[:_PREVIEW_LENGTH]}
 

@@ -232,7 +232,12 @@ def _inner(known: Fields, name: str) -> Fields:
 
 _MASKED: Final = tuple(
     type(pd.array([], dtype=name).dtype)
-    for name in ("boolean", *(f"{kind}{bits}" for kind in ("Int", "UInt") for bits in (8, 16, 32, 64)), "Float32", "Float64")
+    for name in (
+        "boolean",
+        *(f"{kind}{bits}" for kind in ("Int", "UInt") for bits in (8, 16, 32, 64)),
+        "Float32",
+        "Float64",
+    )
 )
 _KEEPS: Final[tuple[tuple[Any, Callable[[Column, Keeper], tuple[dict[str, JsonValue], list[pa.Array]]]], ...]] = (
     (pd.CategoricalDtype, _keep_category),

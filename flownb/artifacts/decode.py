@@ -100,7 +100,11 @@ class Restoring:
     def refused(self, data: Fields, why: str) -> Refused:
         """Return the error that names the file or the tag."""
         name, tag = data.get("$artifact"), data.get("type", data.get("$type"))
-        place = f"the file {str(name)[:_SHOWN]!r} ({str(tag)[:_SHOWN]})" if name is not None else f"a stored {str(tag)[:_SHOWN]}"
+        place = (
+            f"the file {str(name)[:_SHOWN]!r} ({str(tag)[:_SHOWN]})"
+            if name is not None
+            else f"a stored {str(tag)[:_SHOWN]}"
+        )
         return Refused(f"{place} is not loaded: {why}", _REMEDY)
 
     def _file(self, data: dict[str, JsonValue]) -> object:

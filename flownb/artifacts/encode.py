@@ -305,5 +305,3 @@ def _is_state(value: object) -> bool:
     if tensor is None or not isinstance(value, dict) or type(value).__name__ not in ("dict", "OrderedDict"):
         return False
     return bool(value) and all(type(key) is str and isinstance(item, tensor) for key, item in value.items())
-
-

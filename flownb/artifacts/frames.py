@@ -69,7 +69,11 @@ def _read(source: Any, size: int, restorer: Restorer) -> Any:
 def _read_frame(known: Fields, columns: Iterator[pa.ChunkedArray], restorer: Restorer) -> pd.DataFrame:
     index = read_index(_inner(known, "index"), columns, restorer)
     listed = known.get("columns")
-    arrays = [read_column(one, columns, restorer) for one in (listed if isinstance(listed, list) else ()) if isinstance(one, dict)]
+    arrays = [
+        read_column(one, columns, restorer)
+        for one in (listed if isinstance(listed, list) else ())
+        if isinstance(one, dict)
+    ]
     # As Series with their types: of bare arrays pandas would guess what texts are.
     series = (pd.Series(array, index=index, dtype=array.dtype, copy=False) for array in arrays)
     frame = pd.DataFrame(dict(enumerate(series)), index=index)
@@ -80,7 +84,9 @@ def _read_frame(known: Fields, columns: Iterator[pa.ChunkedArray], restorer: Res
 def _read_series(known: Fields, columns: Iterator[pa.ChunkedArray], restorer: Restorer) -> pd.Series[Any]:
     index = read_index(_inner(known, "index"), columns, restorer)
     values = read_column(_inner(known, "values"), columns, restorer)
-    return _finished(pd.Series(values, index=index, dtype=values.dtype, name=restorer.item(known.get("name"))), known, restorer)
+    return _finished(
+        pd.Series(values, index=index, dtype=values.dtype, name=restorer.item(known.get("name"))), known, restorer
+    )
 
 
 def _finished(made: Any, known: Fields, restorer: Restorer) -> Any:
@@ -118,8 +124,16 @@ def _keep_frame(value: pd.DataFrame, keeper: Keeper) -> tuple[dict[str, JsonValu
 def _keep_series(value: pd.Series[Any], keeper: Keeper) -> tuple[dict[str, JsonValue], pa.Table, bool]:
     index, columns = keep_index(value.index, keeper)
     values, parts = keep_column(value.array, keeper)
-    known = {"is": "series", "index": index, "values": values, "name": keeper.item(value.name, ".name"), **_more(value, keeper)}
-    names = [f"index {place}" for place in range(len(columns))] + [value.name if type(value.name) is str else ""] * len(parts)
+    known = {
+        "is": "series",
+        "index": index,
+        "values": values,
+        "name": keeper.item(value.name, ".name"),
+        **_more(value, keeper),
+    }
+    names = [f"index {place}" for place in range(len(columns))] + [value.name if type(value.name) is str else ""] * len(
+        parts
+    )
     return known, _table(known, columns + parts, names), _is_safe(index) and _is_safe(values) and not value.attrs
 
 

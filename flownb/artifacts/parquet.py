@@ -37,7 +37,9 @@ def write_parquet(file: BinaryIO, table: pa.Table) -> None:
         ValueError: It is packed so well that reading it would look like a bomb.
     """
     table = table.combine_chunks()
-    packed = [name for name, kind in zip(table.schema.names, table.schema.types, strict=True) if pa.types.is_dictionary(kind)]
+    packed = [
+        name for name, kind in zip(table.schema.names, table.schema.types, strict=True) if pa.types.is_dictionary(kind)
+    ]
     written: list[Any] = []  # FileMetaData, which carries no types.
     with pq.ParquetWriter(
         file,

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -15,6 +16,7 @@ from pydantic import JsonValue
 from flownb import api
 from flownb.cli.attend import finish, keep_log, serve_here, shows_log_of, state_option
 from flownb.cli.inputs import read_given, read_inputs, read_yaml_value
+from flownb.cli.values import show_value
 from flownb.errors import (
     Diagnostic,
     FlowError,
@@ -142,6 +144,7 @@ def commands() -> None:
 @click.option(
     "--from", "from_node", metavar="NODE", help="With --run-id or --reuse: run this node and all below it again."
 )
+@click.option("--no-cache", is_flag=True, help="Make the values of nodes with `cache` anew.")
 @click.option("--no-log", is_flag=True, help="Do not write the execution log at the end of the file.")
 @_with_suspend
 @_with_json
@@ -154,6 +157,7 @@ def run_workflow(  # noqa: PLR0913, PLR0917 click hands over one for each option
     run_id: str | None,
     reuse: str | None,
     from_node: str | None,
+    no_cache: bool,
     no_log: bool,
     suspend: bool,
     as_json: bool,
@@ -170,7 +174,9 @@ def run_workflow(  # noqa: PLR0913, PLR0917 click hands over one for each option
         plan = api.plan(workflow)
         print_result(_graph_json(workflow, plan) if as_json else text_tree(plan))
         return 0
-    prepared, plan_of_resume = _start(workflow, inputs, _settings(state), run_id, reuse, from_node)
+    prepared, plan_of_resume = _start(
+        workflow, inputs, replace(_settings(state), takes_cached=not no_cache), run_id, reuse, from_node
+    )
     if plan_of_resume is not None:
         if plan_of_resume.is_new:
             say(f"takes over from {prepared.state.reuses or 'no earlier run: there is none'}")
@@ -185,6 +191,7 @@ def run_workflow(  # noqa: PLR0913, PLR0917 click hands over one for each option
 @click.argument("run_id")
 @click.option("--from", "from_node", metavar="NODE", help="Run this node and all below it again.")
 @click.option("--as-was", is_flag=True, help="Go by the stored text, not by the document as it is now.")
+@click.option("--no-cache", is_flag=True, help="Make the values of nodes with `cache` anew.")
 @_with_inputs
 @_with_suspend
 @_with_json
@@ -193,6 +200,7 @@ def resume_run(
     run_id: str,
     from_node: str | None,
     as_was: bool,
+    no_cache: bool,
     given: tuple[str, ...],
     suspend: bool,
     as_json: bool,
@@ -200,7 +208,7 @@ def resume_run(
 ) -> int:
     """Go on with a run that failed, was cancelled, was interrupted or waits. RUN_ID may be a unique prefix, or `last`."""
     paths = _find(run_id, state)
-    settings = _settings(state)
+    settings = replace(_settings(state), takes_cached=not no_cache)
     inputs = read_given(given)
     with _as_usage():
         prepared, plan = api.take_up(str(paths), settings, inputs, from_node=from_node, as_was=as_was)
@@ -250,11 +258,21 @@ def list_runs(workflow: str | None, as_json: bool, state: Path | None) -> int:
 
 @commands.command("show")
 @click.argument("run_id")
+@click.option("--value", metavar="NODE", help="Print this node's value: text, JSON, or the first rows of a table.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="With --value: write all of it to a file.")
 @_with_json
 @_with_state
-def show_run(run_id: str, as_json: bool, state: Path | None) -> int:
-    """Show a run's log, from what is stored of it."""
+def show_run(run_id: str, value: str | None, out: Path | None, as_json: bool, state: Path | None) -> int:
+    """Show a run's log, from what is stored of it; or one value.
+
+    As in: flownb show last --value scores --out scores.parquet
+    """
     made = api.show(str(_find(run_id, state)), state)
+    if value is not None:
+        show_value(made, value, out)
+        return 0
+    if out is not None:
+        raise click.UsageError("`--out` needs the node: --value NODE")
     print_result(made.as_json() if as_json else made.log)
     return 0
 

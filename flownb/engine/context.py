@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pydantic import JsonValue
-
 from flownb.engine.clock import WorkClock
-from flownb.engine.ledger import Journal, Ledger
+from flownb.engine.ledger import Journal, Ledger, Values
 from flownb.engine.stopping import StopScope
+from flownb.engine.values import Stored, is_small, to_stored
+from flownb.errors import FlowStateError
 from flownb.model.decision import Decision, Question
 from flownb.model.events import Event
 from flownb.model.node_state import NodeState
@@ -54,8 +54,12 @@ class Services:
     """Takes what the node of a key shows; thread-safe."""
     withdraw: Callable[[str], None]
     """Takes back what stands on a key, so that it is asked again; raises FlowStateError where that fails."""
-    cached: Callable[[str, str, float | None], JsonValue]
-    """Key, fingerprint, most seconds ago → the output of an earlier run; raises LookupError where there is none."""
+    kept: Values
+    """Keeps values that are large or no JSON."""
+    cached: Callable[[str, str, float | None], tuple[str, NodeState]]
+    """Key, fingerprint, most seconds ago → an earlier run and the node there; raises LookupError where there is none. Blocks."""
+    note: Callable[[str, NodeState], None]
+    """Lets later runs find the value of a node with `cache`."""
     clock: Callable[[], datetime]
     """The time, in UTC."""
     sleep: Callable[[float], Awaitable[None]]
@@ -88,6 +92,21 @@ class RunContext:
     """The tasks in which a runtime is under way: being cancelled again tells it to end at once."""
     outside: dict[str, dict[str, str]] = field(default_factory=dict)
     """Key → what the node reads from files, as it was when it was about to start."""
+
+    async def stored(self, value: object, *, is_tainted: bool = False) -> Stored | None:
+        """Return a value as the journal holds it; what takes time goes on a thread. None: its files cannot be written.
+
+        Then the run breaks off, as where the journal cannot be written.
+        """
+        put, redactor = self.services.kept.put, self.services.redactor
+        try:
+            if is_tainted or is_small(value):
+                return to_stored(value, redactor, put, is_tainted=is_tainted)
+            return await asyncio.to_thread(to_stored, value, redactor, put)
+        except OSError as error:
+            hint = f"make room, then go on: flownb resume {self.ledger.state.run_id}"
+            self.ledger.break_off(FlowStateError(f"cannot store a value: {error}", hint))
+            return None
 
     async def pause(self, seconds: float, stop: StopScope) -> bool:
         """Wait, which counts as work; return whether something may still start: a stop ends the wait."""

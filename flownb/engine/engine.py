@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 
-from pydantic import JsonValue
-
 from flownb.engine.clock import WorkClock
 from flownb.engine.context import RunContext, Services
 from flownb.engine.ledger import Ledger
@@ -14,10 +12,11 @@ from flownb.engine.namespace import Namespace, Program
 from flownb.engine.outcome import LEFT, Failed, Outcome
 from flownb.engine.runner import Runner
 from flownb.engine.stopping import StopScope
-from flownb.engine.values import to_stored
+from flownb.engine.values import Stored
 from flownb.errors import Failure, FlowError
 from flownb.model import events as e
 from flownb.model.events import RunStatus
+from flownb.model.node_state import NodeState
 from flownb.model.state import RunState
 
 
@@ -37,7 +36,13 @@ class Engine:
         """
         self.program, self._services = program, services
         self.ledger = Ledger(
-            state, services.journal, services.redactor, services.clock, services.watch, self._break_off
+            state,
+            services.journal,
+            services.redactor,
+            services.kept,
+            services.clock,
+            services.watch,
+            self._break_off,
         )
         """What happened, and what it made."""
         self._stop = StopScope()
@@ -46,11 +51,22 @@ class Engine:
         self._clock = WorkClock(left_s, self.ledger, self._stop, self._time_over, services.keep, self._quiet)
         slots = asyncio.Semaphore(program.workflow.concurrency)
         self._context = RunContext(services, self.ledger, self._clock, slots, self._stop, self._reject, set())
-        self.outputs: dict[str, object] | None = None
-        """What the run returned, as it was made; None while it is not completed."""
+        self._made: dict[str, object] = {}
+        self._output_keys: dict[str, str] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Outcome] | None = None
         self._is_rejected = self._is_cancelled = self._is_timed_out = self._is_breaking_off = False
+
+    @property
+    def outputs(self) -> dict[str, object] | None:
+        """What the run returned, as it was made; None while it is not completed. Blocks where it must be read from files.
+
+        Raises:
+            FlowError: A value that was stored is damaged.
+        """
+        if self._output_keys is None:
+            return None
+        return self._made | {name: self.ledger.value_of(key) for name, key in self._output_keys.items()}
 
     # What others may say, from any thread.
 
@@ -115,8 +131,9 @@ class Engine:
             outcome = await self._to_its_end(runner.handled(late))
             outcome = outcome if isinstance(outcome, Failed) else late
         self._clock.close()
-        if self.ledger.broken is None:
-            await self.ledger.conclude(self._end(runner, outcome), self._services.keep)
+        last = await self._end(runner, outcome) if self.ledger.broken is None else None
+        if last is not None and self.ledger.broken is None:
+            await self.ledger.conclude(last, self._services.keep)
         if self.ledger.broken is not None:
             raise self.ledger.broken
         return self.ledger.state.status
@@ -130,12 +147,10 @@ class Engine:
         task, self._task = self._task, None
         return LEFT if task.cancelled() else task.result()
 
-    def _end(self, runner: Runner, outcome: Outcome) -> e.Event:
+    async def _end(self, runner: Runner, outcome: Outcome) -> e.Event:
         """Return the event that says how the run ended."""
-        at = self.ledger.now()
         if self.ledger.is_leaving:
-            return e.RunWaiting(at=at)
-        outputs: dict[str, JsonValue] = {}
+            return e.RunWaiting(at=self.ledger.now())
         failures = outcome.failures if isinstance(outcome, Failed) else ()
         if failures:
             status = RunStatus.FAILED
@@ -144,15 +159,28 @@ class Engine:
         elif self._is_rejected:
             status = RunStatus.REJECTED
         else:
-            status, outputs, failures = self._returned(runner)
-        return e.RunFinished(at=at, status=status, outputs=outputs, failures=failures)
+            return await self._completed(runner)
+        return e.RunFinished(at=self.ledger.now(), status=status, failures=failures)
 
-    def _returned(self, runner: Runner) -> tuple[RunStatus, dict[str, JsonValue], tuple[Failure, ...]]:
-        try:
-            made, hidden = runner.outputs()
-        except FlowError as error:
-            failure = Failure(node="", type=type(error).__name__, message=error.message, hint=error.hint)
-            return RunStatus.FAILED, {}, (failure,)
-        self.outputs, redactor = made, self._services.redactor
-        stored = {name: to_stored(value, redactor, is_tainted=name in hidden) for name, value in made.items()}
-        return RunStatus.COMPLETED, {name: value.output for name, value in stored.items()}, ()
+    async def _completed(self, runner: Runner) -> e.Event:
+        """Return the event that says what the run returned, or why it cannot."""
+        keys, nodes = runner.output_keys(), self.ledger.state.nodes
+        stored: dict[str, Stored | None]
+        if keys is not None:
+            known = {name: nodes.get(key, NodeState()) for name, key in keys.items()}
+            stored = {name: Stored(node.output, node.reusable, tagged=node.tagged) for name, node in known.items()}
+        else:
+            try:
+                self._made, hidden = await runner.outputs()
+            except FlowError as error:
+                failure = Failure(node="", type=type(error).__name__, message=error.message, hint=error.hint)
+                return e.RunFinished(at=self.ledger.now(), status=RunStatus.FAILED, failures=(failure,))
+            store = self._context.stored
+            stored = {name: await store(value, is_tainted=name in hidden) for name, value in self._made.items()}
+        self._output_keys = keys or {}
+        return e.RunFinished(
+            at=self.ledger.now(),
+            status=RunStatus.COMPLETED,
+            outputs={name: value.output for name, value in stored.items() if value is not None},
+            tagged=any(value is not None and value.tagged for value in stored.values()),
+        )

@@ -5,21 +5,24 @@ from __future__ import annotations
 from flownb.engine.namespace import Namespace, body_uses, uses_in
 from flownb.engine.outcome import NodeResult
 from flownb.engine.taint import tainted, worked_out
-from flownb.engine.values import own_copy, to_stored
+from flownb.engine.values import own_copy
 from flownb.model.events import Begun
 from flownb.model.nodes import BodyKind, Foreach, Leaf, NodeBase
 from flownb.model.policy import ExecutorName
 from flownb.plan.graph import TOP
 from flownb.runtimes.base import Scope
+from flownb.runtimes.saved import Saved
 
 
-async def run_leaf(node: Leaf, key: str, names: Namespace, begun: Begun | None = None) -> NodeResult:
+async def run_leaf(
+    node: Leaf, key: str, names: Namespace, begun: Begun | None = None, saved: Saved | None = None
+) -> NodeResult:
     """Return what a node's runtime makes of it; of an item what `collect` says. `begun` goes into the result."""
     services = names.context.services
     hidden = tainted(names, body_uses(node))
     scope = Scope(
         key=key,
-        values=_own_values(node, key, names),
+        values=_own_values(node, key, names) | ({} if saved is None else {"saved": saved}),
         folder=names.program.folder,
         caller=services.callers[node.policy.executor or ExecutorName.MAIN],
         printed=lambda printed: services.printed(key, printed),
@@ -32,7 +35,7 @@ async def run_leaf(node: Leaf, key: str, names: Namespace, begun: Begun | None =
     value = await services.runtime(node.TITLE).run(node, scope)
     is_tainted = bool(hidden) and node.TELLS
     if isinstance(node.repeat, Foreach) and node.repeat.collect:
-        is_tainted = to_stored(value, services.redactor, is_tainted=is_tainted).is_tainted
+        is_tainted = is_tainted or services.redactor.holds(value)
         inside = names.inside({node.id: value}, tainted=(node.id,) if is_tainted else ())
         return collected(node, node.repeat.collect, key, inside, begun)
     return NodeResult(value, begun=begun, is_tainted=is_tainted)

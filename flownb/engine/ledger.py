@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from flownb.engine.outcome import NodeResult
 from flownb.engine.values import to_stored
 from flownb.model import events as e
-from flownb.model.events import Event, gathered
-from flownb.model.node_state import NodeState, NodeStatus
+from flownb.model.events import Event, gathered, parts_of
+from flownb.model.node_state import NodeState, NodeStatus, StoredValue
 from flownb.model.state import RunState
 from flownb.plan.fingerprint import digest_of
 from flownb.secrets import Redactor
@@ -26,6 +26,30 @@ class Journal(Protocol):
         ...
 
 
+class Values(Protocol):
+    """Keeps what is no line of the journal: values that are large or no JSON. Thread-safe; all of it blocks."""
+
+    def put(self, extension: str, writer: Callable[[BinaryIO], None], /) -> str:
+        """Put a file into the run's store and return its name; raises OSError where it cannot be written."""
+        ...
+
+    def put_passing(self, extension: str, writer: Callable[[BinaryIO], None], /) -> str:
+        """Do the same for a value that is to be dropped."""
+        ...
+
+    def load(self, key: str, value: StoredValue) -> object:
+        """Return the value of a node's key; raises FlowError where it is damaged."""
+        ...
+
+    def adopt(self, run_id: str, value: StoredValue) -> None:
+        """Take files of an earlier run over; raises OSError where that has them no more."""
+        ...
+
+    def drop(self, value: StoredValue, still: Iterable[StoredValue]) -> None:
+        """Let go of files that were put to pass, for this value, and that none of others still names."""
+        ...
+
+
 class Ledger:
     """The record of one run. It belongs to the run's loop."""
 
@@ -34,6 +58,7 @@ class Ledger:
         state: RunState,
         journal: Journal,
         redactor: Redactor,
+        kept: Values,
         clock: Callable[[], datetime],
         watch: Callable[[Event, RunState], None],
         on_broken: Callable[[], None],
@@ -44,6 +69,7 @@ class Ledger:
             state: What happened up to now; changed in place as things happen.
             journal: Keeps it.
             redactor: Takes secrets out of what is written.
+            kept: Keeps values that are large or no JSON.
             clock: The time, in UTC.
             watch: Told of every event after it is written. Must not raise.
             on_broken: Called when the run breaks off.
@@ -52,6 +78,11 @@ class Ledger:
         """What happened, as far as this process knows; the part that is not written yet is seen by nobody else."""
         self.values: dict[str, object] = {}
         """Key → value, where it is not just the node's output."""
+        self.unloaded = {key for key, node in state.nodes.items() if node.tagged}
+        self.unloaded |= {key for key, former in state.former.items() if former.node.tagged}
+        """Keys whose value has not been read from its files."""
+        self.kept = kept
+        """Keeps values that are large or no JSON."""
         self.tasks = 0
         """Tasks under way: units in a row, and the workers of a `foreach`."""
         self.activity = 0
@@ -162,20 +193,24 @@ class Ledger:
     def complete(self, key: str, result: NodeResult, fallback: str | None = None) -> None:
         """Say that a node is done, with what it made."""
         if result.gather is None:
-            stored = to_stored(result.value, self._redactor, is_tainted=result.is_tainted)
+            stored = result.stored or to_stored(
+                result.value, self._redactor, self.kept.put, is_tainted=result.is_tainted
+            )
             self._mark(key, is_tainted=stored.is_tainted)
             event = e.NodeCompleted(
                 at=self.now(),
                 key=key,
                 output=stored.output,
                 reusable=stored.reusable,
+                tagged=stored.tagged,
                 fallback=fallback,
                 begun=result.begun,
                 taken=result.taken,
             )
-            if stored.reusable:
-                self.values.pop(key, None)
-            else:
+            self.values.pop(key, None)
+            if stored.tagged and result.value is None:  # It was made before, and None itself has no tag.
+                self.unloaded.add(key)
+            elif stored.tagged or not stored.reusable:
                 self.values[key] = result.value
         else:
             event = self._gathered(
@@ -191,22 +226,17 @@ class Ledger:
         self.emit(event)
 
     def _gathered(self, event: e.NodeCompleted) -> e.NodeCompleted:
-        """Keep a container's value where a part of it cannot be read back from the journal."""
-        whole, is_tainted = True, False
-
-        def value(key: str) -> object:
-            nonlocal whole, is_tainted
-            node = self.state.nodes.get(key)
-            whole = whole and (node is None or node.reusable)
-            is_tainted = is_tainted or key in self.tainted
-            return self.value_of(key)
-
-        together = gathered(event, value)
-        self._mark(event.key, is_tainted=is_tainted)
-        if whole:
-            return event
-        self.values[event.key] = together
-        return event.model_copy(update={"reusable": False})
+        """Keep a container's value where a part of it is kept here."""
+        parts = parts_of(event)
+        self._mark(event.key, is_tainted=not self.tainted.isdisjoint(parts))
+        self.values.pop(event.key, None)
+        if not self.values.keys().isdisjoint(parts):
+            self.values[event.key] = gathered(event, self.value_of)
+        elif not self.unloaded.isdisjoint(parts):
+            self.unloaded.add(event.key)
+        known = (self.state.nodes.get(key) for key in parts)
+        whole = all(node is None or node.reusable for node in known)
+        return event if whole else event.model_copy(update={"reusable": False})
 
     def _mark(self, key: str, *, is_tainted: bool) -> None:
         if is_tainted:
@@ -215,8 +245,31 @@ class Ledger:
             self.tainted.discard(key)
 
     def value_of(self, key: str) -> object:
-        """Return the value of a node's key; None where it has none."""
-        return self.values[key] if key in self.values else self.state.output_of(key)
+        """Return the value of a node's key; None where it has none. Blocks where it must be read from a file.
+
+        Raises:
+            FlowError: It is damaged.
+        """
+        if key in self.values:
+            return self.values[key]
+        node = self.state.nodes.get(key)
+        if node is None or not node.tagged:
+            return node.output if node else None
+        value = self.values[key] = self.kept.load(key, node.value)
+        self.unloaded.discard(key)
+        return value
+
+    async def load(self, keys: Iterable[str]) -> None:
+        """Read values from their files, on a thread, so that `value_of` need not.
+
+        Raises:
+            FlowError: One is damaged.
+        """
+        for key in self.unloaded.intersection(keys):
+            node = self.state.nodes.get(key)
+            if node is not None and node.tagged and key not in self.values:
+                self.values[key] = await asyncio.to_thread(self.kept.load, key, node.value)
+            self.unloaded.discard(key)
 
     def digest_of(self, key: str) -> str:
         """Return the digest of a node's value; of one that is no data what stands for it: that of what it depends on."""

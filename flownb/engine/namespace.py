@@ -131,6 +131,11 @@ class Namespace:
                     values[use.name] = value
         return values
 
+    def keys_read(self, uses: Iterable[Use]) -> set[str]:
+        """Return the keys of the nodes whose values some uses read here."""
+        nodes = self.program.graph.nodes
+        return {self.key_of(use.name) for use in uses if use.name in nodes and use.name not in self.names}
+
     def body_values(self, node: NodeBase, key: str) -> dict[str, object]:
         """Return name → value for a node's body and its own properties."""
         return self.values(body_uses(node), key)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from flownb.engine.values import Stored
 from flownb.errors import ExpressionError, Failure, FlowError, FlowInputError
 from flownb.model.events import Begun, Gather, Taken
 from flownb.model.nodes import Leaf, NodeBase
@@ -35,6 +36,8 @@ class NodeResult:
     """Where the value was taken from; None: it was made."""
     is_tainted: bool = False
     """Whether the value holds something of a secret, whatever it looks like."""
+    stored: Stored | None = None
+    """The value as the journal holds it, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from functools import partial
-
-from pydantic import JsonValue
 
 from flownb.engine.branches import chosen_of
 from flownb.engine.context import RunContext
@@ -20,12 +19,13 @@ from flownb.engine.scheduler import Scheduler
 from flownb.engine.stopping import StopScope
 from flownb.engine.subflow import subprogram
 from flownb.engine.taint import tainted, worked_out
+from flownb.engine.values import Stored
 from flownb.engine.work import Work, in_time
 from flownb.errors import FlowError
 from flownb.model import events as e
 from flownb.model.key import item_key, prefix_in, round_key
-from flownb.model.node_state import NodeStatus, fingerprint_of
-from flownb.model.nodes import Branch, Container, FlowNode, Foreach, Loop, Node, Parallel
+from flownb.model.node_state import NodeStatus, StoredValue, fingerprint_of
+from flownb.model.nodes import Branch, Container, FlowNode, Foreach, Loop, Node, Parallel, walk
 from flownb.model.record import Record
 from flownb.plan.graph import TOP, Unit, is_gate
 
@@ -61,25 +61,29 @@ class Runner:
         more = await self._answering(handler, names)
         return replace(outcome, failures=outcome.failures + more.failures) if isinstance(more, Failed) else outcome
 
-    def outputs(self) -> tuple[dict[str, object], frozenset[str]]:
-        """Return what the document returns, and which of it is tainted.
+    def output_keys(self) -> dict[str, str] | None:
+        """Return id → key of the nodes that no other one uses: what a document without `outputs` returns; None: it has some."""
+        if self.names.program.workflow.outputs is not None:
+            return None
+        return {node: self.names.prefix + node for node in self.names.program.graph.unused()}
 
-        It is its `outputs`, else the values of the nodes that no other one uses.
+    async def outputs(self) -> tuple[dict[str, object], frozenset[str]]:
+        """Return what the document returns, and which of it is tainted.
 
         Raises:
             ExpressionError: One of `outputs` cannot be worked out.
+            FlowError: A value that was stored is damaged.
         """
-        workflow, graph, ledger = self.names.program.workflow, self.names.program.graph, self.context.ledger
-        if workflow.outputs is not None:
-            uses = {
-                name: [use for use in workflow.output_uses if use.field == f"outputs.{name}"]
-                for name in workflow.outputs
-            }
-            made = {name: worked_out(self.names, source, uses[name], "") for name, source in workflow.outputs.items()}
-            return made, frozenset(name for name in made if tainted(self.names, uses[name]))
-        keys = {node: self.names.prefix + node for node in graph.unused()}
-        hidden = frozenset(node for node, key in keys.items() if key in ledger.tainted)
-        return {node: ledger.value_of(key) for node, key in keys.items()}, hidden
+        workflow, ledger, keys = self.names.program.workflow, self.context.ledger, self.output_keys()
+        if keys is not None:
+            await ledger.load(keys.values())
+            hidden = frozenset(node for node, key in keys.items() if key in ledger.tainted)
+            return {node: ledger.value_of(key) for node, key in keys.items()}, hidden
+        await ledger.load(self.names.keys_read(workflow.output_uses))
+        sources = workflow.outputs or {}
+        uses = {name: [use for use in workflow.output_uses if use.field == f"outputs.{name}"] for name in sources}
+        made = {name: worked_out(self.names, source, uses[name], "") for name, source in sources.items()}
+        return made, frozenset(name for name in made if tainted(self.names, uses[name]))
 
     # A unit of a body.
 
@@ -90,6 +94,7 @@ class Runner:
         if ledger.is_done(key) and not (is_chosen and ledger.state.status_of(key) is NodeStatus.SKIPPED):
             return Done()
         try:
+            await self._load(node, frozenset({"when", "files"}))
             reason = self._skip_reason(unit, key, is_chosen=is_chosen)
         except FlowError as error:
             return self.work.failed(node, key, self.work.failed_by(error, node, key, 0))
@@ -99,12 +104,13 @@ class Runner:
         try:
             if await self._is_same(node, key):
                 return Done()
+            await self._load(node)
         except FlowError as error:
             return self.work.failed(node, key, self.work.failed_by(error, node, key, 0))
         is_new = key not in ledger.state.nodes
         if node.policy.delay and is_new and not await self.context.pause(node.policy.delay, self.stop):
             return LEFT
-        if node.policy.cache and self._take_cached(node, key):
+        if node.policy.cache and await self._take_cached(node, key):
             return Done()
         return await (self.work.run_once(node, key) if node.repeat is None else self._repeated(node, key))
 
@@ -146,25 +152,39 @@ class Runner:
             return False
         if not earlier.is_older and not is_same(earlier, definition, self.work.reads(node, key)):
             return False
-        self._take_over(node, key, earlier.output, e.Taken.REUSED)
+        return await self._take_over(node, key, ledger.state.reuses or "", earlier.value, e.Taken.REUSED)
+
+    async def _take_over(self, node: Node, key: str, run_id: str, value: StoredValue, taken: e.Taken) -> bool:
+        """Take the value of an earlier run for this one's; return whether it is still there."""
+        if value.tagged:
+            try:
+                await asyncio.to_thread(self.context.services.kept.adopt, run_id, value)
+            except OSError:
+                return False
+        begun = self.work.begun(node, key, 1)
+        self.context.ledger.complete(key, NodeResult(begun=begun, taken=taken, stored=Stored.of(value)))
         return True
 
-    def _take_over(self, node: Node, key: str, output: JsonValue, taken: e.Taken) -> None:
-        """Take the value of an earlier run for this one's."""
-        begun = self.work.begun(node, key, 1)
-        self.context.ledger.complete(key, NodeResult(output, begun=begun, taken=taken))
+    async def _load(self, node: Node, fields: frozenset[str] = frozenset()) -> None:
+        """Bring back the values that a node, or only some of its properties, read: nothing after it waits for a disk."""
+        if self.context.ledger.unloaded:
+            nodes = (*walk((node,)), *self.names.enclosing(node.id))
+            uses = [use for each in nodes for use in each.uses if use.field != "needs"]
+            keys = self.names.keys_read(use for use in uses if not fields or use.field in fields)
+            await self.context.ledger.load(keys)
 
-    def _take_cached(self, node: Node, key: str) -> bool:
+    async def _take_cached(self, node: Node, key: str) -> bool:
         """Use the value of an earlier run, where there is one and nobody is to be asked."""
         if is_gate(self.names.program.workflow, node):
             return False
         age = node.policy.cache if isinstance(node.policy.cache, float) else None
         try:
-            output = self.context.services.cached(key, self._fingerprint(node, key), age)
+            run_id, known = await asyncio.to_thread(
+                self.context.services.cached, key, self._fingerprint(node, key), age
+            )
         except LookupError:
             return False
-        self._take_over(node, key, output, e.Taken.CACHED)
-        return True
+        return await self._take_over(node, key, run_id, known.value, e.Taken.CACHED)
 
     # Items and rounds.
 
@@ -178,7 +198,7 @@ class Runner:
         if isinstance(outcome, Failed):
             return self.work.failed(node, key, outcome)
         if isinstance(outcome, Done):
-            self.context.ledger.complete(key, outcome.result)
+            self.work.complete(node, key, outcome.result)
         return outcome
 
     async def _each(self, node: Node, key: str) -> Outcome:
@@ -244,7 +264,9 @@ class Runner:
     async def run_one(self, node: Node, key: str) -> Outcome:
         """Run one item or round of a node."""
         try:
-            if await self._is_same(node, key, is_one=True) or (node.policy.cache and self._take_cached(node, key)):
+            if await self._is_same(node, key, is_one=True) or (
+                node.policy.cache and await self._take_cached(node, key)
+            ):
                 return Done()
         except FlowError as error:
             return self.work.failed(node, key, self.work.failed_by(error, node, key, 0))
@@ -339,5 +361,6 @@ class Runner:
         outcome = await in_time(limit, part.run_program())
         if not isinstance(outcome, Done):
             return outcome
-        outputs, hidden = part.outputs()
-        return Done(NodeResult(outputs, is_tainted=bool(hidden)))
+        outputs, hidden = await part.outputs()
+        stored = await self.context.stored(outputs, is_tainted=bool(hidden))
+        return LEFT if stored is None else Done(NodeResult(outputs, is_tainted=bool(hidden), stored=stored))

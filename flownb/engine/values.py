@@ -9,16 +9,22 @@ from typing import Final, cast
 
 from pydantic import JsonValue
 
+from flownb.artifacts.encode import HoldsSecret, Put, Unkept, encode
+from flownb.model.node_state import StoredValue
 from flownb.model.record import Record
 from flownb.render.rows import size_of
 from flownb.secrets import Redactor
-from flownb.store.storable import readable, readable_text, reads_back
+from flownb.store.storable import readable, readable_text
 from flownb.templates.terms import REDACTED
 
 _PREVIEW_LENGTH: Final = 200
 _LARGE: Final = 2**63
 _DATA: Final = frozenset({list, dict})
 """Types of data that a body could change in place."""
+_FEW: Final = 200
+"""Parts of a value that are stored without a thread."""
+_SHORT: Final = 10_000
+"""Characters of a text in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,39 +32,76 @@ class Stored:
     """A value as the journal holds it."""
 
     output: JsonValue
-    """JSON: the value, or what can be shown of it."""
+    """JSON: the value, what stands for it, or what can be shown of it."""
     reusable: bool
-    """Whether `output` is the whole value."""
+    """Whether `output` gives the whole value."""
     is_tainted: bool = False
     """Whether the value holds something of a secret."""
+    tagged: bool = False
+    """Whether `output` stands for the value, as `flownb.artifacts` writes it."""
+
+    @staticmethod
+    def of(value: StoredValue) -> Stored:
+        """Return a value that was stored before."""
+        return Stored(value.output, reusable=True, tagged=value.tagged)
 
 
-def to_stored(value: object, redactor: Redactor, *, is_tainted: bool = False) -> Stored:
+def to_stored(value: object, redactor: Redactor, put: Put, *, is_tainted: bool = False) -> Stored:
     """Return a value as the journal holds it: the one place that decides what of a value is kept.
 
-    Tuples become lists; keys that are no text are no JSON. What a line of the journal would not give back, as half a
-    character, is shown as far as it can be.
+    Blocks while files are written. What fits no kind is shown as far as it can be.
 
     Args:
         value: What a node made.
         redactor: Knows the secrets.
+        put: Puts a file into the run's store.
         is_tainted: Whether it holds something of one, whatever it looks like: then nothing of it is kept.
+
+    Raises:
+        OSError: A file cannot be written.
     """
     if is_tainted:
         return Stored(REDACTED, reusable=False, is_tainted=True)
     if not redactor and _is_plain(value):
         return Stored(cast("JsonValue", value), reusable=True)
     try:
-        text = json.dumps(value, allow_nan=False)
-        output = json.loads(text)
-        if output != value and _listed(value) != output:
-            return _preview(value, redactor)
-        # Here is the place for what is too large for a line: with `text` its size is known.
-        if redactor.holds(output):
-            return Stored(readable(redactor.json(output)), reusable=False, is_tainted=True)
-        return Stored(output, reusable=True) if reads_back(text) else Stored(readable(output), reusable=False)
+        encoded = encode(value, put, redactor.holds if redactor else None)
+    except HoldsSecret:
+        return _hidden(value, redactor)
+    except Unkept as error:
+        return _preview(value, redactor, str(error))
+    return Stored(encoded.output, reusable=True, tagged=encoded.is_tagged)
+
+
+def is_small(value: object) -> bool:
+    """Return whether a value is data of a few parts, so that storing it takes no time worth a thread."""
+    left, parts = _FEW, [value]
+    while parts:
+        part = parts.pop()
+        left -= 1
+        match part:
+            case None | bool() | float() | int():
+                pass
+            case str() if len(part) <= _SHORT:
+                pass
+            case list() | tuple() if len(part) <= left:
+                parts.extend(part)
+            case dict() if len(part) <= left:
+                parts.extend(dict.values(part))
+            case _:
+                return False
+        if left < 0:
+            return False
+    return True
+
+
+def _hidden(value: object, redactor: Redactor) -> Stored:
+    """Return what can be shown of a value that holds a secret."""
+    try:
+        output = json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError, RecursionError):
-        return _preview(value, redactor)
+        return _preview(value, redactor, "")
+    return Stored(readable(redactor.json(output)), reusable=False, is_tainted=True)
 
 
 def _is_plain(value: object) -> bool:
@@ -69,7 +112,7 @@ def _is_plain(value: object) -> bool:
         case int():
             return type(value) is int and abs(value) < _LARGE
         case str():
-            return type(value) is str and value.isascii()
+            return type(value) is str and len(value) <= _SHORT and value.isascii()
         case _:
             return False
 
@@ -87,18 +130,7 @@ def own_copy(value: object) -> object:
         return [own_copy(item) for item in value] if holds_records else value
 
 
-def _listed(value: object) -> object:
-    """Return JSON-like data with its tuples as lists."""
-    match value:
-        case list() | tuple():
-            return [_listed(item) for item in value]
-        case dict():
-            return {key: _listed(item) for key, item in value.items()}
-        case _:
-            return value
-
-
-def _preview(value: object, redactor: Redactor) -> Stored:
+def _preview(value: object, redactor: Redactor, why: str) -> Stored:
     kind = type(value)
     try:
         text = repr(value)
@@ -107,5 +139,10 @@ def _preview(value: object, redactor: Redactor) -> Stored:
     size = size_of(value)
     clean = redactor.text(f"{size}\n{text}" if size else text)
     name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
-    shown: JsonValue = {"type": readable_text(redactor.text(name)), "preview": readable_text(clean[:_PREVIEW_LENGTH])}
-    return Stored(shown, reusable=False, is_tainted=redactor.text(text) != text)
+    shown: dict[str, JsonValue] = {
+        "type": readable_text(redactor.text(name)),
+        "preview": readable_text(clean[:_PREVIEW_LENGTH]),
+    }
+    if why:
+        shown["why"] = readable_text(redactor.text(why))
+    return Stored(shown, reusable=False, is_tainted=not why or redactor.text(text) != text)

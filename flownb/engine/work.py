@@ -15,8 +15,11 @@ from flownb.engine.leaves import run_leaf
 from flownb.engine.namespace import Namespace, body_uses, uses_in
 from flownb.engine.outcome import LEFT, Done, Failed, Left, NodeResult, Outcome, failed_by
 from flownb.engine.reads import evidence_of, reads_of
+from flownb.engine.reuse import is_same
+from flownb.engine.saving import Saving, saves
 from flownb.engine.stopping import StopScope
 from flownb.engine.taint import shown, tainted
+from flownb.engine.values import Stored
 from flownb.errors import NodeTimeoutError, RejectedError
 from flownb.model import events as e
 from flownb.model.decision import Action
@@ -54,7 +57,7 @@ class Work:
         outcome = await self.attended(key, self._attempts(node, key))
         match outcome:
             case Done(result):
-                self.context.ledger.complete(key, result)
+                self.complete(node, key, result)
                 return Done()
             case Failed():
                 return await self.attended(key, self._given_up(node, key, outcome))
@@ -62,6 +65,13 @@ class Work:
                 return outcome
             case _:
                 assert_never(outcome)
+
+    def complete(self, node: Node, key: str, result: NodeResult) -> None:
+        """Say that a node is done, with what it made; where it says `cache`, later runs find it."""
+        ledger = self.context.ledger
+        ledger.complete(key, result)
+        if node.policy.cache and result.taken is None:
+            self.context.services.note(key, ledger.state.nodes[key])
 
     async def attended(self, key: str, work: Awaitable[Outcome]) -> Outcome:
         """Return how some work of a key ended; where it was left or stopped, the record says so."""
@@ -110,8 +120,9 @@ class Work:
         match decision.action:
             case Action.HAPPENED:
                 former = self.context.ledger.state.former.get(key)
-                output = former.node.output if former and former.node.reusable else None
-                return Done(NodeResult(output if decision.input is None else decision.input))
+                if decision.input is None and former is not None and former.node.reusable:
+                    return Done(NodeResult(former.node.output, stored=Stored.of(former.node.value)))
+                return Done(NodeResult(decision.input))
             case Action.AGAIN:
                 return None
             case _:
@@ -159,7 +170,9 @@ class Work:
         ledger = self.context.ledger
         begun = self.begun(node, key, number)
         is_quick = node.IS_PURE and not node.policy.once
+        quick = begun if is_quick else None
         if not is_quick:
+            self._drop_stale(key, begun)
             ledger.begin(key, begun)
         if not await ledger.commit():
             return LEFT
@@ -167,14 +180,35 @@ class Work:
         assert task is not None, "nodes are run by tasks"
         self.context.at_work.add(task)
         try:
-            result = await in_time(node.policy.timeout, run_leaf(node, key, self.names, begun if is_quick else None))
+            work = self._leaf_with_saved(node, key) if saves(node) else run_leaf(node, key, self.names, quick)
+            result = await in_time(node.policy.timeout, work)
+            stored = await self.context.stored(result.value, is_tainted=result.is_tainted)
+            if stored is None:
+                return LEFT
         except Exception:
             if is_quick:
                 ledger.begin(key, begun)
             raise
         finally:
             self.context.at_work.discard(task)
-        return Done(result)
+        return Done(replace(result, stored=stored))
+
+    def _drop_stale(self, key: str, begun: e.Begun) -> None:
+        """Let go of what the body saved when it was another one, or read something else."""
+        state = self.context.ledger.state
+        if not state.saved.get(key):
+            return
+        known = state.nodes[key] if key in state.nodes else state.former[key].node
+        if not is_same(known, begun.definition, begun.reads):
+            self.context.ledger.emit(e.SavedDropped(at=begun.at, key=key))
+
+    async def _leaf_with_saved(self, node: Leaf, key: str) -> NodeResult:
+        """Run a node whose body uses `saved`."""
+        saving = Saving(self.context, key)
+        try:
+            return await run_leaf(node, key, self.names, saved=await saving.open())
+        finally:
+            saving.close()
 
     async def _given_up(self, node: Node, key: str, failed: Failed) -> Outcome:
         """Run the fallback, or let the node be failed."""

@@ -18,6 +18,7 @@ from flownb.executors.capture import capture_into, capturing
 from flownb.executors.interrupt import ThreadInterrupt
 from flownb.executors.process import missing_extra
 from flownb.runtimes.base import Printed
+from flownb.runtimes.saved import CHANNEL, Change, Saved
 
 T = TypeVar("T")
 Client = Any
@@ -28,6 +29,10 @@ ADDRESS: Final = "FLOWNB_DASK"
 _CONNECT: Final = "10s"
 _ANSWERS_S: Final = 5.0
 """Seconds within which a Client's loop must answer."""
+_LOOK: Final = "200ms"
+"""Between looks whether a body that uses `saved` has ended."""
+_QUEUES: Final = ("-changes", "-answers")
+"""How the names of the queues end through which `saved` goes."""
 _LARGE: Final = 1 << 20
 """Bytes above which a body goes to a worker and not through the scheduler."""
 
@@ -100,7 +105,7 @@ class DaskExecutor:
         except ImportError as error:
             raise missing_extra("dask", error) from error
         data = payload.pack_body(function, is_async=is_async)
-        shown, outcome = task.result(self._client(), data)
+        shown, outcome = task.result(self._client(), data, payload.saved_of(function))
         for output in shown:
             printed(output)
         return payload.open_outcome(outcome)
@@ -150,8 +155,8 @@ class _Task:
         self._stopped = False
         self._ended = False
 
-    def result(self, client: Client, data: bytes) -> tuple[list[Printed], bytes]:
-        """Submit a body and wait for what it showed and its outcome."""
+    def result(self, client: Client, data: bytes, saved: Saved | None) -> tuple[list[Printed], bytes]:
+        """Submit a body and wait for what it showed and its outcome; meanwhile keep what it puts into `saved`."""
         from distributed import Event  # noqa: PLC0415 An optional extra.
 
         self._client = client
@@ -161,6 +166,8 @@ class _Task:
             self._future = client.submit(perform, payload, self.key, key=self.key, pure=False)
             if self._stopped:
                 self._stop_there()
+            if saved is not None:
+                self._keep(client, saved)
             shown, outcome = self._future.result()
         except (Exception, asyncio.CancelledError) as error:  # A cancelled future's is one of these.
             if self._stopped:
@@ -172,6 +179,22 @@ class _Task:
             with suppress(Exception):  # The cluster may be gone, and the mark with it.
                 begun.clear()
         return shown, outcome
+
+    def _keep(self, client: Client, saved: Saved) -> None:
+        """Keep the changes of `saved` until the body has ended."""
+        from distributed import Queue  # noqa: PLC0415 An optional extra.
+
+        from flownb.executors import payload  # noqa: PLC0415 It needs the extra.
+
+        changes, answers = (Queue(f"{self.key}{name}", client=client) for name in _QUEUES)
+        while not self._future.done():
+            try:
+                change = changes.get(timeout=_LOOK)
+            except TimeoutError:
+                continue
+            answers.put(payload.keep_change(saved, change))
+        changes.close()
+        answers.close()
 
     @contextmanager
     def body(self, key: object = None) -> Iterator[None]:  # noqa: ARG002 There is only this one.
@@ -255,6 +278,7 @@ def perform(data: bytes, key: str) -> tuple[list[Printed], bytes]:
         begun.set()
         if body.stopped:
             return [], payload.pack_error(Stopped())
+        CHANNEL.set(_changing(key))
         try:
             outcome = body.run(partial(payload.carry_out, data, body.take_loop))
         except Stopped as stopped:
@@ -262,6 +286,21 @@ def perform(data: bytes, key: str) -> tuple[list[Printed], bytes]:
         return body.shown, outcome
     finally:
         del _here[key]
+
+
+def _changing(key: str) -> Change:
+    """Return what has a change of `saved` kept by the client."""
+
+    def change(name: str, value: object, is_gone: bool) -> None:  # noqa: FBT001 as flownb.runtimes.saved.Change
+        from distributed import Queue  # noqa: PLC0415 An optional extra.
+
+        from flownb.executors import payload  # noqa: PLC0415 It needs the extra.
+
+        changes, answers = (Queue(f"{key}{end}") for end in _QUEUES)
+        changes.put(payload.pack_change(name, value, is_gone))
+        payload.take_answer(answers.get())
+
+    return change
 
 
 def stop_here(key: str) -> bool:

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import cloudpickle
 
-from flownb.errors import NodeError
+from flownb.errors import FlowError, NodeError
 from flownb.executors.tracebacks import SentError, receive_error, send_error
 from flownb.runtimes.python import PythonBody, compile_body
+from flownb.runtimes.saved import Saved
 
 ELSEWHERE: Final = "set `executor: thread` for this node: there values need not be sent"
 """What to do with a value that cannot be sent."""
@@ -89,6 +90,44 @@ def open_outcome(data: bytes) -> object:
     if outcome.error is not None:
         raise receive_error(outcome.error)
     return outcome.value
+
+
+def saved_of(function: Function) -> Saved | None:
+    """Return the `saved` that a body uses; None: it uses none."""
+    body = getattr(function, "__self__", function)
+    found = body.values.get("saved") if isinstance(body, PythonBody) else None
+    return found if isinstance(found, Saved) else None
+
+
+def pack_change(name: str, value: object, is_gone: bool) -> bytes:  # noqa: FBT001 as a Change
+    """Return a change of `saved` as bytes, for the process that keeps it.
+
+    Raises:
+        NodeError: The value cannot be sent.
+    """
+    try:
+        data: bytes = cloudpickle.dumps((name, value, is_gone))
+    except Exception as error:
+        raise NodeError(f"saved[{name!r}]: a `{_kind(value)}` cannot be sent: {_said(error)}", ELSEWHERE) from error
+    return data
+
+
+def keep_change(saved: Saved | None, data: bytes) -> bytes:
+    """Keep a change that came as bytes, and return what is to be answered: nothing, or why it is not kept. Blocks."""
+    assert saved is not None and saved.change is not None, "it was sent along"  # noqa: PT018 One thing.
+    try:
+        saved.change(*cloudpickle.loads(data))
+    except Exception as error:  # noqa: BLE001 It is raised where the change was made.
+        hint = error.hint if isinstance(error, FlowError) else ""
+        answer: bytes = cloudpickle.dumps((error.message if isinstance(error, FlowError) else _said(error), hint))
+        return answer
+    return b""
+
+
+def take_answer(answer: bytes) -> None:
+    """Raise NodeError where a change was not kept."""
+    if answer:
+        raise NodeError(*cloudpickle.loads(answer))
 
 
 def _perform(function: Callable[[], Any], is_async: bool, began: Began | None) -> object:  # noqa: FBT001 Any: see Function.

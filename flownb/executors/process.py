@@ -128,15 +128,19 @@ class _Process:
         payload, worker = _modules()
         data = payload.pack_body(function, is_async=is_async)
         self._start()
-        message = self._exchange(data)
+        message = self._exchange(worker.BODY + data)
         while message[:1] != worker.OUTCOME:
-            mime = "stdout" if message[:1] == worker.STDOUT else "stderr"
+            answer = None
             try:
-                printed(Printed(mime, message[1:].decode("utf-8", "surrogatepass")))
+                if message[:1] == worker.CHANGE:
+                    answer = worker.ANSWER + payload.keep_change(payload.saved_of(function), message[1:])
+                else:
+                    mime = "stdout" if message[:1] == worker.STDOUT else "stderr"
+                    printed(Printed(mime, message[1:].decode("utf-8", "surrogatepass")))
             except BaseException:
                 self.kill()  # It is not done with the body, and must not be given another.
                 raise
-            message = self._exchange(None)
+            message = self._exchange(answer)
         return payload.open_outcome(message[1:])
 
     def _start(self) -> None:
@@ -163,7 +167,7 @@ class _Process:
         return self._process.is_alive()
 
     def _exchange(self, data: bytes | None) -> bytes:
-        """Send a body, if there is one, and return the next message."""
+        """Send a body or an answer, if there is one, and return the next message."""
         connection, process = self._connection, self._process
         assert connection is not None and process is not None, "it was started"  # noqa: PT018 One thing.
         try:

@@ -12,11 +12,14 @@ import threading
 from multiprocessing.connection import Connection
 from typing import Final, TextIO
 
-from flownb.executors.payload import carry_out
+from flownb.executors.payload import carry_out, pack_change, take_answer
 from flownb.runtimes import warden
+from flownb.runtimes.saved import CHANNEL
 
-STDOUT, STDERR, OUTCOME = b"1", b"2", b"="
-"""The first byte of every message says what the rest is: text in UTF-8, or an outcome."""
+STDOUT, STDERR, OUTCOME, CHANGE = b"1", b"2", b"=", b"s"
+"""The first byte of every message from here says what the rest is: text in UTF-8, an outcome, or a change of `saved`."""
+BODY, ANSWER = b"b", b"a"
+"""And of those that come: a body, or what became of a change."""
 _LONGEST: Final = 8192
 """Characters after which a line is sent before its end."""
 
@@ -39,7 +42,18 @@ def serve(connection: Connection, runner: int, held: Connection | None) -> None:
     outlets = _Outlet(connection, sending, STDOUT, sys.stdout), _Outlet(connection, sending, STDERR, sys.stderr)
     sys.stdout, sys.stderr = outlets
     payloads: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_receive, args=(connection, payloads), daemon=True).start()
+    answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(connection, payloads, answers), daemon=True).start()
+    changing = threading.Lock()
+
+    def change(name: str, value: object, is_gone: bool) -> None:  # noqa: FBT001 as flownb.runtimes.saved.Change
+        data = pack_change(name, value, is_gone)
+        with changing:
+            with sending:
+                connection.send_bytes(CHANGE + data)
+            take_answer(answers.get())
+
+    CHANNEL.set(change)
     while True:
         outcome = carry_out(payloads.get())
         for outlet in outlets:
@@ -66,10 +80,11 @@ def _stand_alone() -> None:
     multiprocessing.current_process().daemon = False
 
 
-def _receive(connection: Connection, payloads: queue.SimpleQueue[bytes]) -> None:
+def _receive(connection: Connection, payloads: queue.SimpleQueue[bytes], answers: queue.SimpleQueue[bytes]) -> None:
     try:
         while True:
-            payloads.put(connection.recv_bytes())
+            message = connection.recv_bytes()
+            (answers if message[:1] == ANSWER else payloads).put(message[1:])
     except (EOFError, OSError):
         os.killpg(os.getpid(), signal.SIGKILL)
 

@@ -206,6 +206,8 @@ class NodeCompleted(EventBase):
     """The value; for one that is not JSON or holds a secret, what can be shown of it."""
     reusable: bool = True
     """Whether a resume can use `output` as the value."""
+    tagged: bool = False
+    """Whether `output` stands for the value, as `flownb.artifacts` writes it; False: it is the value."""
     fallback: str | None = None
     """The id of the node whose value stands for it."""
     gather: Gather | None = None
@@ -218,6 +220,30 @@ class NodeCompleted(EventBase):
     """Its beginning, where no event of its own says that."""
     taken: Taken | None = None
     """Where the value was taken from; None: it was made."""
+
+
+class Saved(EventBase):
+    """A node's body put something into `saved`, or took it out (format.md, 5.5)."""
+
+    kind: Literal["saved"] = "saved"
+    key: str
+    """The node's key."""
+    name: str
+    """What it is called there."""
+    output: JsonValue = None
+    """The value."""
+    tagged: bool = False
+    """Whether `output` stands for the value, as `flownb.artifacts` writes it; False: it is the value."""
+    gone: bool = False
+    """Whether it was taken out."""
+
+
+class SavedDropped(EventBase):
+    """What a node had in `saved` is of no use: its fingerprint is another."""
+
+    kind: Literal["saved_dropped"] = "saved_dropped"
+    key: str
+    """The node's key."""
 
 
 class NodeReused(EventBase):
@@ -294,6 +320,8 @@ class RunFinished(EventBase):
     """How."""
     outputs: dict[str, JsonValue] = {}
     """What it returns."""
+    tagged: bool = False
+    """Whether `outputs` stand for the values, as `flownb.artifacts` writes them; False: they are the values."""
     failures: tuple[Failure, ...] = ()
     """Everything that made it fail and that nothing caught, the first first."""
 
@@ -305,6 +333,8 @@ Event = (
     | NodeStarted
     | AttemptFailed
     | NodeCompleted
+    | Saved
+    | SavedDropped
     | NodeReused
     | NodeFailed
     | NodeSkipped
@@ -322,6 +352,17 @@ EVENTS: Final[TypeAdapter[Event]] = TypeAdapter(
 """Reads an event back from its JSON."""
 
 
+def parts_of(event: NodeCompleted) -> list[str]:
+    """Return the keys of the nodes that a container's value is made of; none where `gather` is not set."""
+    match event.gather:
+        case Gather.ITEMS:
+            return [item_key(event.key, index) for index in range(event.count)]
+        case Gather.LAST:
+            return [round_key(event.key, event.count - 1)]
+        case _:
+            return list(event.parts.values())
+
+
 def gathered(event: NodeCompleted, value_of: Callable[[str], T]) -> T | list[T] | dict[str, T]:
     """Return a container's value, made of its parts' values.
 
@@ -331,11 +372,9 @@ def gathered(event: NodeCompleted, value_of: Callable[[str], T]) -> T | list[T] 
     """
     match event.gather:
         case Gather.ITEMS:
-            return [value_of(item_key(event.key, index)) for index in range(event.count)]
-        case Gather.LAST:
-            return value_of(round_key(event.key, event.count - 1))
-        case Gather.ONE:
-            (key,) = event.parts.values()
+            return [value_of(key) for key in parts_of(event)]
+        case Gather.LAST | Gather.ONE:
+            (key,) = parts_of(event)
             return value_of(key)
         case Gather.EACH:
             return {name: value_of(key) for name, key in event.parts.items()}

@@ -40,6 +40,16 @@ SETTLED: Final = frozenset({NodeStatus.COMPLETED, NodeStatus.SKIPPED})
 
 
 @dataclass(frozen=True, slots=True)
+class StoredValue:
+    """A value as the journal holds it."""
+
+    output: JsonValue
+    """JSON: the value, or what stands for it."""
+    tagged: bool = False
+    """Whether `output` stands for the value, as `flownb.artifacts` writes it; False: it is the value."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeState:
     """What became of one node, item or round."""
 
@@ -57,6 +67,8 @@ class NodeState:
     """Its value, or what can be shown of it."""
     reusable: bool = True
     """Whether `output` is the whole value."""
+    tagged: bool = False
+    """Whether `output` stands for the value, as `flownb.artifacts` writes it; False: it is the value."""
     error: Failure | None = None
     """Why it failed; while it is tried again, why the last attempt did."""
     continued: bool = False
@@ -77,6 +89,11 @@ class NodeState:
     """What the run's clock showed when it was taken up; None: it is not under way."""
     spent_s: float = 0.0
     """Seconds of the run's clock that it was under way, up to when it last ended or was left."""
+
+    @property
+    def value(self) -> StoredValue:
+        """Its value, as the journal holds it."""
+        return StoredValue(self.output, self.tagged)
 
     @property
     def is_settled(self) -> bool:

@@ -13,9 +13,9 @@ from flownb.errors import Failure
 from flownb.model import events as e
 from flownb.model.clock import RunClock
 from flownb.model.decision import Action, Decision, Question
-from flownb.model.events import Event, PlannedNode, RunStatus, gathered
+from flownb.model.events import Event, PlannedNode, RunStatus, gathered, parts_of
 from flownb.model.key import is_below, is_item
-from flownb.model.node_state import Former, NodeState, NodeStatus
+from flownb.model.node_state import Former, NodeState, NodeStatus, StoredValue
 
 _WITHOUT_FINGERPRINTS: Final = 1
 """The journal's format of flownb 0.1.0."""
@@ -73,6 +73,10 @@ class RunState:
     """Everything that made it fail, the first first."""
     former: dict[str, Former] = field(default_factory=dict)
     """Key → what became of it before a resume that perhaps runs it again; with `once` it is asked about."""
+    saved: dict[str, dict[str, StoredValue]] = field(default_factory=dict)
+    """Key → what the body of a node that is not done keeps in `saved`."""
+    tagged: bool = False
+    """Whether `outputs` stand for the values, as `flownb.artifacts` writes them; False: they are the values."""
     reuses: str | None = None
     """The earlier run that it takes over from."""
     anew: tuple[str, ...] = ()
@@ -140,6 +144,7 @@ class RunState:
             questions=dict(self.questions),
             decisions=dict(self.decisions),
             former=dict(self.former),
+            saved={key: dict(values) for key, values in self.saved.items()},
         )
 
     def become(self, other: RunState) -> None:
@@ -167,7 +172,7 @@ def _run_resumed(state: RunState, event: e.RunResumed) -> None:
     state.status, state.finished_at = RunStatus.RUNNING, None
     state.inputs, state.definition, state.versions = event.inputs, event.definition, event.versions
     state.unkept, state.format, state.anew = event.unkept, event.format, (*state.anew, *event.anew)
-    state.failures, state.outputs = [], {}
+    state.failures, state.outputs, state.tagged = [], {}, False
     for key in state.used_up:
         del state.questions[key], state.decisions[key]
     again = set(event.again)
@@ -221,6 +226,7 @@ def _attempt_failed(state: RunState, event: e.AttemptFailed) -> None:
 
 def _node_completed(state: RunState, event: e.NodeCompleted) -> None:
     output = event.output if event.gather is None else gathered(event, state.output_of)
+    state.saved.pop(event.key, None)
     known, spent_s = _over(state, event.key)
     node, begun = known or _NEW, event.begun
     if begun is None:
@@ -238,6 +244,7 @@ def _node_completed(state: RunState, event: e.NodeCompleted) -> None:
         finished_at=event.at,
         output=output,
         reusable=event.reusable,
+        tagged=event.tagged if event.gather is None else _are_tagged(state, event),
         error=node.error if event.fallback else None,
         fallback=event.fallback,
         definition=definition,
@@ -247,6 +254,22 @@ def _node_completed(state: RunState, event: e.NodeCompleted) -> None:
         taken=event.taken,
         spent_s=spent_s,
     )
+
+
+def _are_tagged(state: RunState, event: e.NodeCompleted) -> bool:
+    return any(key in state.nodes and state.nodes[key].tagged for key in parts_of(event))
+
+
+def _saved(state: RunState, event: e.Saved) -> None:
+    values = state.saved.setdefault(event.key, {})
+    if event.gone:
+        values.pop(event.name, None)
+    else:
+        values[event.name] = StoredValue(event.output, event.tagged)
+
+
+def _saved_dropped(state: RunState, event: e.SavedDropped) -> None:
+    state.saved.pop(event.key, None)
 
 
 def _node_reused(state: RunState, event: e.NodeReused) -> None:
@@ -262,6 +285,8 @@ def _node_reused(state: RunState, event: e.NodeReused) -> None:
 
 def _node_failed(state: RunState, event: e.NodeFailed) -> None:
     known, spent_s = _over(state, event.key)
+    if event.continued:
+        state.saved.pop(event.key, None)
     state.nodes[event.key] = replace(
         known or NodeState(started_at=event.at),
         status=NodeStatus.FAILED,
@@ -313,7 +338,8 @@ def _run_waiting(state: RunState, event: e.RunWaiting) -> None:  # noqa: ARG001 
 
 
 def _run_finished(state: RunState, event: e.RunFinished) -> None:
-    state.status, state.finished_at, state.outputs = event.status, event.at, event.outputs
+    state.status, state.finished_at = event.status, event.at
+    state.outputs, state.tagged = event.outputs, event.tagged
     state.failures = list(event.failures)
     state.clock.stop()
 
@@ -326,6 +352,8 @@ _APPLY: Final[Mapping[type, Callable[[RunState, Any], None]]] = {
     e.NodeStarted: _node_started,
     e.AttemptFailed: _attempt_failed,
     e.NodeCompleted: _node_completed,
+    e.Saved: _saved,
+    e.SavedDropped: _saved_dropped,
     e.NodeReused: _node_reused,
     e.NodeFailed: _node_failed,
     e.NodeSkipped: _node_skipped,

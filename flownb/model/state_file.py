@@ -30,6 +30,8 @@ def state_json(state: RunState) -> dict[str, JsonValue]:
         nodes[key] = _node_json(node, wave, plan.definition if plan else "")
         if key in waiting:
             nodes[key]["status"] = NodeStatus.WAITING
+        if state.saved.get(key):
+            nodes[key]["saved"] = {name: value.output for name, value in state.saved[key].items()}
     return {
         "schema": SCHEMA,
         "workflow": state.workflow,
@@ -45,6 +47,7 @@ def state_json(state: RunState) -> dict[str, JsonValue]:
         "nodes": dict(nodes),
         "decisions": {key: decision_json(decision) for key, decision in state.decisions.items()},
         "outputs": dict(state.outputs),
+        **({"tagged": True} if state.tagged else {}),
         "document": state.document,
         "errors": [failure.as_json() for failure in state.errors],
     }
@@ -65,6 +68,8 @@ def _node_json(node: NodeState, wave: int, definition: str) -> dict[str, JsonVal
     }
     if node.taken:
         record["taken"] = node.taken
+    if node.tagged:
+        record["tagged"] = True
     if not node.reusable:
         record["reusable"] = False
     return record

@@ -178,6 +178,7 @@ class Commands:
             self._show_plan(workflow)
             return None
         self._check_free(options)
+        settings = replace(settings, takes_cached=not options.no_cache)
         prepared, plan = start(workflow, inputs, settings, options.run_id, reuse=options.reuse, from_node=options.start)
         return self._conduct(prepared, plan, options)
 

@@ -52,8 +52,9 @@ def _run_options(function: F) -> F:
     start = argument(
         "--from", dest="start", metavar="NODE", help="with --run-id or --reuse: run this node and all below it again"
     )
+    fresh = argument("--no-cache", action="store_true", help="make the values of nodes with `cache` anew")
     save = argument("--save", metavar="FILE.flow.md", help="write the text to a file as well")
-    return given(_wait_options(dry(name(reuse(start(save(function)))))))  # type: ignore[no-any-return] # see above
+    return given(_wait_options(dry(name(reuse(start(fresh(save(function))))))))  # type: ignore[no-any-return] # see above
 
 
 def _parser(magic: Any) -> Any:  # Any: `magic_arguments` adds it to the method

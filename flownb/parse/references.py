@@ -30,6 +30,7 @@ _ONLY_IN: Final[Mapping[str, str]] = {
     "previous": "it exists only inside a loop (`until`, `while`)",
     "loop": "it exists only inside `{% for … %}`",
     "error": "it exists only in a node that a `fallback` or `on_error` names",
+    "saved": "it exists only in python bodies, which put there what is to outlive a crash",
 }
 """Reserved name → where it is defined, for those that are not defined everywhere."""
 _PYTHON_NAMES: Final = frozenset(name for name in dir(builtins) if not name.startswith("_"))
@@ -180,6 +181,8 @@ class Checker:
                 return any(not {"until", "while"}.isdisjoint(outer.properties) for outer in self._repeating(use, draft))
             case "error":
                 return draft is not None and any(outer.id in self.called for outer in (draft, *draft.around()))
+            case "saved":
+                return draft is not None and draft.title == "python" and use.field == "body"
             case _:
                 return False
 

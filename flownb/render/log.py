@@ -12,6 +12,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from flownb.artifacts.shown import shown
 from flownb.errors import Failure, FlowError
 from flownb.model.decision import Action, Decision, Via
 from flownb.model.events import RunStatus
@@ -102,8 +103,6 @@ def preview(value: JsonValue) -> str:
     match value:
         case str():
             text = value[: 2 * _OUTPUT_CHARACTERS]
-        case {"$artifact": str(), "type": str(kind), "preview": shown}:
-            text = f"{kind}: {shown}"
         case list():
             noun = "item" if len(value) == 1 else "items"
             text = f"{len(value):,} {noun}: {_json_start(value)}"
@@ -206,7 +205,9 @@ def _output(state: RunState, key: str, node: NodeState) -> str:
         case NodeStatus.FAILED:
             return cut(f"Error: {_headline(node.error)}", _OUTPUT_CHARACTERS) if node.error else "Error"
         case NodeStatus.COMPLETED:
-            return preview(node.output) if node.reusable else _preview_of_unkept(node.output)
+            if not node.reusable:
+                return _preview_of_unkept(node.output)
+            return preview(shown(node.output) if node.tagged else node.output)
         case NodeStatus.WAITING if key in state.questions and state.status != RunStatus.REJECTED:
             question = state.questions[key]
             asked = f"asked again: {question.again}" if question.again else "asked"

@@ -58,6 +58,8 @@ class RunSettings:
     """IPython's cell transformer for python bodies; None outside notebooks."""
     disk: Disk = DISK
     """What reads and writes the state."""
+    takes_cached: bool = True
+    """Whether nodes with `cache` take values of earlier runs."""
 
     def kinds(self) -> Registry:
         """Return the registry."""
@@ -218,7 +220,9 @@ def prepare_new(
         journal.close()
         raise
     taken = earlier_nodes(paths, state, definition, started.inputs)
-    return Prepared(paths, journal, state, program, secrets, redactor, settings.kinds(), taken), plan
+    return Prepared(
+        paths, journal, state, program, secrets, redactor, settings.kinds(), taken, settings.takes_cached
+    ), plan
 
 
 def prepare_resume(
@@ -268,7 +272,9 @@ def prepare_resume(
     except BaseException:
         journal.close()
         raise
-    return Prepared(paths, journal, state, program, secrets, redactor, settings.kinds(), taken), plan
+    return Prepared(
+        paths, journal, state, program, secrets, redactor, settings.kinds(), taken, settings.takes_cached
+    ), plan
 
 
 def check_begun(paths: RunPaths, state: RunState) -> None:

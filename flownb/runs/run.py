@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import warnings
 from collections.abc import Generator, Mapping
 from dataclasses import replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Final
 
@@ -14,14 +16,17 @@ from pydantic import JsonValue
 from flownb.errors import Failure, FlowRunError, FlowStateError, NoSuchNodeError
 from flownb.model.decision import Action, Decision, Via, user_name
 from flownb.model.events import RunStatus
-from flownb.model.node_state import NodeState, NodeStatus
+from flownb.model.node_state import NodeState, NodeStatus, StoredValue
 from flownb.model.nodes import CheckpointNode
 from flownb.model.record import Record
 from flownb.model.state import RunState
 from flownb.model.state_file import state_json
+from flownb.plan.imports import imported
 from flownb.render.diagram import mermaid
 from flownb.render.log import render_log
+from flownb.runs.kept import KeptValues, find_loaded
 from flownb.runs.session import Session, utc_now
+from flownb.runs.source import read_source
 from flownb.store import decisions
 from flownb.store.journal import load_state
 from flownb.store.paths import RunPaths
@@ -88,10 +93,15 @@ class Run:
 
     @property
     def outputs(self) -> dict[str, object]:
-        """Output → value, as it was made; empty until the run is completed."""
-        if self.session is not None and self.session.outputs is not None:
-            return dict(self.session.outputs)
-        return dict(self.state.outputs)
+        """Output → value, as it was made; empty until the run is completed. Blocks where it must be read from files.
+
+        Raises:
+            FlowError: A stored value is missing or damaged.
+        """
+        if self.session is not None and (made := self.session.outputs) is not None:
+            return made
+        state = self.state
+        return {name: self._kept.load(name, StoredValue(value, state.tagged)) for name, value in state.outputs.items()}
 
     @property
     def decisions(self) -> Mapping[str, Decision]:
@@ -115,6 +125,7 @@ class Run:
         Raises:
             NoSuchNodeError: There is no such node; it is a `KeyError` too.
             FlowStateError: It has no value (yet), or one that could not be kept after its process ended.
+            FlowError: What is stored of it is missing or damaged.
         """
         node = self.nodes.get(key)
         if node is None:
@@ -127,16 +138,22 @@ class Run:
         if self.session is not None:
             value = self.session.value_of(key)
         elif node.reusable:
-            value = node.output
+            value = self._kept.load(key, node.value)
         else:
             hint = f"to make it again, and all below it: %flow_resume {self.id} --from {key}"
-            raise FlowStateError(
-                f"the value of node `{key}` of run {self.id} was not JSON or holds a secret, and is not kept", hint
-            )
+            raise FlowStateError(f"the value of node `{key}` of run {self.id} is not kept: {_why_not(node)}", hint)
         planned = {item.id: item.type for item in self.state.plan}
         if isinstance(value, dict) and planned.get(key) == CheckpointNode.TITLE:
             return Record(value)
         return value
+
+    @cached_property
+    def _kept(self) -> KeptValues:
+        return KeptValues(self.paths, self._find_class, _warn)
+
+    def _find_class(self, name: str) -> type | None:
+        """Return a class that a value is of, where the text of the run imports it and this process has it; imports nothing."""
+        return find_loaded(name, imported(read_source(self.paths)))
 
     def as_json(self) -> dict[str, JsonValue]:
         """Return the run's state as its file holds it (interfaces.md, section 4)."""
@@ -244,3 +261,12 @@ def run_error(run: Run) -> FlowRunError:
             more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
             message = f"{place}{node}{first.type}: {first.message}{more}"
             return FlowRunError(message, f"{first.hint}\n{go_on}" if first.hint else go_on, failures)
+
+
+def _why_not(node: NodeState) -> str:
+    why = node.output.get("why") if isinstance(node.output, dict) else None
+    return str(why) if why else "it holds a secret"
+
+
+def _warn(key: str, note: str) -> None:
+    warnings.warn(f"{key}: {note}", stacklevel=2)

@@ -16,8 +16,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from pydantic import JsonValue
-
 from flownb.engine.context import Services
 from flownb.engine.engine import Engine
 from flownb.engine.namespace import Program
@@ -32,11 +30,12 @@ from flownb.model.state import RunState
 from flownb.render.inert import visible
 from flownb.render.printed import Tapes
 from flownb.runs.hooks import Hooks
+from flownb.runs.kept import KeptValues, class_finder
 from flownb.runtimes.base import Printed
 from flownb.runtimes.registry import Registry
 from flownb.secrets import Redactor
 from flownb.store import decisions
-from flownb.store.cache import find_cached
+from flownb.store.cache import CacheIndex
 from flownb.store.journal import Journal, load_state
 from flownb.store.paths import RunPaths
 from flownb.store.snapshot import write_snapshot
@@ -65,6 +64,8 @@ class Prepared:
     """What carries out which kind of node."""
     earlier: Mapping[str, NodeState] = field(default_factory=dict)
     """Key → what became of it in the run that this one takes over from."""
+    takes_cached: bool = True
+    """Whether nodes with `cache` take values of earlier runs."""
 
 
 class Session:
@@ -104,6 +105,12 @@ class Session:
         self._tapes = Tapes(prepared.redactor.text)
         self._numbers, self._written, self._writing = itertools.count(1), 0, threading.Lock()
         self._told: set[str] = set()
+        self._cache, self._caching, self._takes_cached = CacheIndex(self.paths), threading.Lock(), prepared.takes_cached
+        self.kept = KeptValues(
+            self.paths, class_finder(prepared.program.workflow, prepared.program.variables), self._tell
+        )
+        """Keeps values that are no line of the journal."""
+        self.kept.begin(self.state)
         self.engine = Engine(prepared.program, prepared.state, self._services(prepared))
         self._thread = threading.Thread(target=self._work, name=f"flownb-{self.paths.run_id}", daemon=True)
 
@@ -194,6 +201,8 @@ class Session:
         except BaseException as error:  # noqa: BLE001 handed to whoever asks for the run
             broken = error
         self._safely("an executor", self._executors.close)
+        saved = [value for values in self.state.saved.values() for value in values.values()]
+        self._safely("what it keeps", self.kept.close, saved)
         self._safely("the journal", self._journal.close)
         if broken is not None:
             self.error = self.error or self._as_told(broken)
@@ -255,7 +264,9 @@ class Session:
             keep=self._keep,
             watch=self._watch,
             printed=self._printed,
+            kept=self.kept,
             cached=self._cached,
+            note=self._cache.note,
             clock=utc_now,
             sleep=asyncio.sleep,
             uniform=random.uniform,  # noqa: S311 it spreads retries, it guards nothing
@@ -272,8 +283,14 @@ class Session:
     def _watch(self, event: Event, state: RunState) -> None:
         self._safely("what watches it", self._hooks.watch, event, state)
 
-    def _cached(self, node: str, definition: str, age_s: float | None) -> JsonValue:
-        return find_cached(self.paths, node, definition, age_s, utc_now())
+    def _cached(self, key: str, fingerprint: str, age_s: float | None) -> tuple[str, NodeState]:
+        with self._caching:
+            if not self._takes_cached:
+                raise LookupError(key)
+            return self._cache.find(key, fingerprint, age_s, utc_now())
+
+    def _tell(self, key: str, note: str) -> None:
+        self._printed(key, Printed("stderr", f"flownb: {self._redactor.text(note)}\n"))
 
     def _leaves(self) -> bool:
         if self._hooks.quiet is not None and self._safely("what waits for it", self._hooks.quiet):
@@ -334,36 +351,6 @@ class Session:
             return True
         over = question.deadline is not None and utc_now() >= question.deadline
         return over or decisions.stored(self.paths, question.key) is not None
-
-
-class Stop:
-    """What Ctrl-C, SIGTERM and SIGHUP do: they stop the session, as soon as there is one. Fit for signal handlers."""
-
-    def __init__(self) -> None:
-        """Begin without a session."""
-        self._session: Session | None = None
-        self._early: list[Callable[[Session], None]] = []
-
-    def __call__(self) -> None:
-        """Take a SIGINT."""
-        self._do(Session.interrupt)
-
-    def end(self, number: int) -> None:
-        """Take a signal that tells this process to end."""
-        self._do(lambda session: session.end(number))
-
-    def at(self, session: Session) -> Session:
-        """Say which session it is; where it was to be stopped before, it is stopped now."""
-        self._session = session
-        for stop in self._early:
-            stop(session)
-        return session
-
-    def _do(self, stop: Callable[[Session], None]) -> None:
-        if self._session is not None:
-            stop(self._session)
-        else:
-            self._early.append(stop)
 
 
 def _check_decision(request: Request, decision: object) -> None:

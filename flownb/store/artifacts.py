@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -24,8 +25,10 @@ from flownb.store.files import (
     kind_of,
     make_folder,
     open_file,
+    read_file,
     sync_folder,
     write_all,
+    write_private,
 )
 
 LARGEST_BYTES: Final = 1 << 36
@@ -54,7 +57,12 @@ class ArtifactStore:
         """
         self._folder, self._disk = folder, disk
         self._verified: dict[str, os.stat_result] = {}
+        self._passing: set[str] = set()
         self._lock = Lock()
+
+    def put_passing(self, extension: str, writer: Callable[[BinaryIO], None]) -> str:
+        """Do what `put` does, for a value that is to be dropped: `drop` takes away what only this put."""
+        return self._put(extension, writer, is_passing=True)
 
     def put(self, extension: str, writer: Callable[[BinaryIO], None]) -> str:
         """Write a file and return its name, `<sha256>.<extension>`; on return it is on the disk under that name.
@@ -68,6 +76,9 @@ class ArtifactStore:
         Raises:
             OSError: It cannot be written.
         """
+        return self._put(extension, writer, is_passing=False)
+
+    def _put(self, extension: str, writer: Callable[[BinaryIO], None], *, is_passing: bool) -> str:
         assert _EXTENSION.fullmatch(extension), extension
         make_folder(self._folder, self._disk)
         beside = self._folder / f".{secrets.token_hex(8)}{MARK}"
@@ -81,13 +92,19 @@ class ArtifactStore:
                 finally:
                     digest = sink.finish()
                 name = f"{digest}.{extension}"
-                if self._stands(name, sink.size):
-                    discard(beside, self._disk)
-                    return name
                 self._disk.sync(descriptor)
             finally:
                 os.close(descriptor)
-            self._disk.move(beside, self._folder / name)
+            with self._lock:  # What is dropped meanwhile must not be this.
+                is_new = not self._stands(name, sink.size)
+                if is_new:
+                    self._disk.move(beside, self._folder / name)
+                if not is_passing:
+                    self._passing.discard(name)
+                elif is_new:
+                    self._passing.add(name)
+            if not is_new:
+                discard(beside, self._disk)
         except BaseException:
             discard(beside, self._disk)
             raise
@@ -117,6 +134,44 @@ class ArtifactStore:
             why = f"{kind} stands in its place" if kind not in ("", "a file") else error.strerror or str(error)
             raise Refused(f"the stored value {name} cannot be read: {why}", _REMEDY) from error
         return path
+
+    @property
+    def passing(self) -> set[str]:
+        """The names of files that were only put to pass."""
+        with self._lock:
+            return set(self._passing)
+
+    def expect(self, names: set[str]) -> None:
+        """Learn of files that an earlier process only put to pass."""
+        with self._lock:
+            self._passing |= names
+
+    def adopt(self, other: ArtifactStore, name: str) -> None:
+        """Take over a file of another run: by a second name of it where that can be, else by a copy.
+
+        Raises:
+            OSError: It is not there, or damaged, or it cannot be kept.
+        """
+        try:
+            path = other.open(name)
+        except Refused as error:
+            raise OSError(errno.ENOENT, error.message) from error
+        make_folder(self._folder, self._disk)
+        if not self._stands(name, self._disk.stat(path).st_size):
+            try:
+                self._disk.link(path, self._folder / name)
+            except OSError:
+                write_private(self._folder / name, read_file(path, self._disk), self._disk)
+        sync_folder(self._folder, self._disk)
+        with self._lock:
+            self._passing.discard(name)
+
+    def drop(self, name: str) -> None:
+        """Take away a file that was put by `put_passing` and by nobody else since."""
+        with self._lock:
+            if name in self._passing:
+                self._passing.discard(name)
+                discard(self._folder / name, self._disk)
 
     def _stands(self, name: str, size: int) -> bool:
         """Return whether a whole file of that name is on the disk already; its bytes are looked at when it is opened."""
@@ -202,5 +257,3 @@ class _Sink(io.RawIOBase, BinaryIO):  # type: ignore[misc] # typing's class and 
     def _digest(self) -> None:
         while (chunk := self._chunks.get()) is not None:
             self._hash.update(chunk)
-
-

@@ -101,6 +101,8 @@ def _hide(content: dict[str, Any], redactor: Redactor) -> None:  # Any: whatever
         content[part] = {name: redactor.json(value) for name, value in content[part].items()}
     for node in content["nodes"].values():
         node["output"] = redactor.json(node["output"])
+        if "saved" in node:
+            node["saved"] = redactor.json(node["saved"])
     told = [*content["errors"], *(node["error"] for node in content["nodes"].values() if node["error"])]
     for failure in told:
         failure |= {name: redactor.text(failure[name]) for name in ("type", "message", "traceback")}
@@ -151,6 +153,7 @@ def _from_json(content: dict[str, Any]) -> RunState:  # Any: whatever JSON holds
         nodes={key: _node(node) for key, node in content["nodes"].items()},
         decisions={key: Decision.model_validate_json(to_json(said)) for key, said in content["decisions"].items()},
         outputs=content["outputs"],
+        tagged=content.get("tagged", False),
         failures=[Failure.model_validate(failure) for failure in content["errors"]],
         clock=RunClock(content["duration"] or 0.0),
     )
@@ -175,6 +178,7 @@ def _node(content: dict[str, Any]) -> NodeState:
         finished_at=_moment(content["finished_at"]),
         output=content["output"],
         reusable=content.get("reusable", True),
+        tagged=content.get("tagged", False),
         error=Failure.model_validate(content["error"]) if content["error"] else None,
         fallback=content["fallback"],
         definition=content["definition_sha256"],

@@ -41,14 +41,14 @@ def storable(event: Event, redactor: Redactor) -> Entry:
     """Return an event as it can be stored.
 
     Mostly it is the event itself. Where a text or an input holds a secret, or cannot be written and read back, it is
-    another one: with `•••` for the secret, with what can be shown of the value. The output of a `NodeCompleted` is
+    another one: with `•••` for the secret, with what can be shown of the value. The output of a `NodeCompleted` or a `Saved` is
     taken as it is: `engine.values.to_stored` made it so.
 
     Args:
         event: What happened.
         redactor: Knows the secrets.
     """
-    if isinstance(event, e.NodeCompleted):
+    if isinstance(event, e.NodeCompleted | e.Saved):
         return Entry(event, seal(_line(event)))
     if redactor:
         event = _changed(event, redactor.json, redactor.text)
@@ -135,8 +135,7 @@ def _changed(event: Event, change: Callable[[JsonValue], JsonValue], text: Calla
             said = {"input": change(decision.input), "by": text(decision.by)}
             fields = {"decision": decision.model_copy(update=said)}
         case e.RunFinished():
-            failures = tuple(_failure(failure, text) for failure in event.failures)
-            fields = {"outputs": _each(event.outputs, change), "failures": failures}
+            fields = {"failures": tuple(_failure(failure, text) for failure in event.failures)}
         case _:
             return event
     return event.model_copy(update=fields)

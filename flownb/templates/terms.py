@@ -9,7 +9,7 @@ from typing import Final
 RESERVED_NAMES: Final[frozenset[str]] = frozenset(
     {
         *("inputs", "secrets", "env", "run", "nodes", "error", "item", "index", "round", "previous", "loop"),
-        *("now", "uuid", "idempotency_key"),
+        *("now", "uuid", "idempotency_key", "saved"),
     }
 )
 """The names that no node may have (format.md, 5.2)."""

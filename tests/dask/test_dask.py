@@ -343,3 +343,32 @@ def test_cancelling_a_run_stops_its_bodies(run: Callable[..., flownb.Run], tmp_p
     assert (made.status, made.nodes["a"].status) == ("cancelled", "cancelled")
     assert psutil.pid_exists(int(lines_of(tmp_path / "began")[0]))
     assert run(node("7")).outputs == {"a": 7}
+
+
+@pytest.mark.usefixtures("client")
+def test_what_a_body_saves_there_is_kept_here(tmp_path: Path) -> None:
+    text = """# Doc
+
+## Train
+
+- executor: dask
+- retry: {max: 2, base: 1ms}
+
+```python
+started = saved.get("epoch", -1) + 1
+for epoch in range(started, 6):
+    saved["epoch"] = epoch
+    if epoch == 3 and "failed" not in saved:
+        saved["failed"] = True
+        raise ValueError("once")
+try:
+    saved["f"] = open
+    refused = ""
+except Exception as error:
+    refused = str(error).split(":")[0]
+[started, refused]
+```
+"""
+    made = flownb.run(flownb.parse(text), state_dir=tmp_path)
+
+    assert made["train"] == [4, "saved['f'] cannot be stored"]

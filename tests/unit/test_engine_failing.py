@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from flownb.api import serve, take_up
 from flownb.model.decision import Decision, Request
 from flownb.runs.hooks import Hooks
 from flownb.runs.prepare import RunSettings
+from flownb.runs.start import start
 from tests.meeting import expect
 
 
@@ -317,7 +319,9 @@ def test_a_node_that_says_once_has_one_attempt(tmp_path: Path) -> None:
 
 
 def test_a_node_that_says_once_and_whose_value_was_not_kept_is_said_to_have_run(tmp_path: Path) -> None:
-    text = node("a", marking(tmp_path / "x", "{1}"), "once: true") + node("b", "assert 0, a")
+    text = node("a", marking(tmp_path / "x", "__import__('collections').deque([1])"), "once: true") + node(
+        "b", "assert 0, a"
+    )
     made = run(text, tmp_path / "state")
     waiting = flownb.resume(made.id, state_dir=tmp_path / "state", decide=open_question)
     assert (waiting.status, (tmp_path / "x").read_text()) == ("waiting", "x")
@@ -375,3 +379,26 @@ def test_a_container_is_tried_again_as_what_failed_in_it_asks(tmp_path: Path, sl
     text = f"## Box\n\n- type: parallel\n- retry: {{max: 2, base: 1ms, cap: 3h, on: Busy}}\n\n{inside}"
     made = run(text, tmp_path / "state")
     assert ([error.type for error in made.errors], slept) == (["AssertionError"], [7200])
+
+
+def test_without_the_cache_a_value_is_made_anew_and_found_by_later_runs(tmp_path: Path) -> None:
+    text = "---\nname: c\n---\n" + node("a", marking(tmp_path / "x", "[1]"), "cache: true")
+    run(text, tmp_path)
+    prepared, _ = start(flownb.parse(text), {}, RunSettings(state_dir=tmp_path, takes_cached=False))
+    made = serve(prepared, Hooks())
+    again = run(text, tmp_path)
+
+    assert (made.nodes["a"].taken, again.nodes["a"].taken) == (None, "cached")
+    assert (tmp_path / "x").read_text().count("x") == 2
+
+
+def test_a_cached_table_comes_back_as_one_and_outlives_the_run_that_made_it(tmp_path: Path) -> None:
+    text = "---\nname: c\n---\n" + node("a", "import pandas as pd\npd.DataFrame({'n': [1, 2]})", "cache: true")
+    text += node("b", "a.n.sum() + 0")
+    first = run(text, tmp_path)
+    second = run(text, tmp_path)
+    shutil.rmtree(first.paths.folder)
+
+    assert (second.nodes["a"].taken, second["b"]) == ("cached", 3)
+    assert list(flownb.show(second.id, tmp_path)["a"].n) == [1, 2]  # type: ignore[attr-defined] # a table
+    assert run(text, tmp_path).nodes["a"].taken is None, "the index names a run that is gone, and one that made nothing"

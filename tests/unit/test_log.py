@@ -190,7 +190,6 @@ def test_attempts_and_fallback_stand_beside_the_status() -> None:
         ([{"title": "Wind"}], '1 item: [{"title": "Wind"}]'),
         (list(range(12)), "12 items: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]"),
         ({"n": None, "é": True}, '{"n": null, "é": true}'),
-        ({"$artifact": "ab.parquet", "type": "pandas.DataFrame", "preview": "3 rows"}, "pandas.DataFrame: 3 rows"),
         ("two\nlines\there", "two\\nlines here"),
         (None, "null"),
         ("", ""),

@@ -66,7 +66,7 @@ def test_each_event_is_a_line_of_json_with_its_kind_first(state_dir: Path) -> No
 def test_the_format_is_written_though_it_is_the_default(state_dir: Path) -> None:
     resumed = e.RunResumed(at=later(1), definition="abc")
     first, second = make_run(state_dir, [started()], [resumed]).journal.read_text().splitlines()
-    assert (json.loads(first)["format"], json.loads(second)["format"]) == (2, 2)
+    assert (json.loads(first)["format"], json.loads(second)["format"]) == (e.FORMAT, e.FORMAT)
 
 
 def test_events_that_are_ready_together_are_written_with_one_sync(paths: RunPaths) -> None:
@@ -157,9 +157,9 @@ def test_an_unknown_field_is_an_error_also_in_the_last_line(state_dir: Path) -> 
 @pytest.mark.parametrize("is_sealed", [True, False])
 def test_a_newer_format_is_refused_by_name(state_dir: Path, extra: bytes, is_sealed: bool) -> None:  # noqa: FBT001 a parameter of the test
     paths = make_run(state_dir)
-    line = unsealed(storable(started(), Redactor()).line).replace(b'"format":2', b'"format":3' + extra)
+    line = unsealed(storable(started(), Redactor()).line).replace(b'"format":3', b'"format":4' + extra)
     paths.journal.write_bytes((seal(line) if is_sealed else line) + b"\n")
-    with pytest.raises(FlowStateError, match="has format 3, this flownb reads up to format 2") as caught:
+    with pytest.raises(FlowStateError, match="has format 4, this flownb reads up to format 3") as caught:
         read_journal(paths.journal)
     assert "newer" in caught.value.hint
 

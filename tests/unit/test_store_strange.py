@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -15,9 +16,10 @@ from flownb import api
 from flownb.errors import FlowError, FlowStateError
 from flownb.model.decision import Decision
 from flownb.model.events import RunStatus
+from flownb.model.node_state import NodeState, NodeStatus
 from flownb.runs.prepare import RunSettings
 from flownb.runs.start import start
-from flownb.store.cache import find_cached
+from flownb.store.cache import CacheIndex
 from flownb.store.decisions import offer, stored
 from flownb.store.paths import RunPaths
 
@@ -128,10 +130,24 @@ def test_an_answer_that_stands_elsewhere_is_none(paths: RunPaths, tmp_path: Path
     assert list(paths.decisions.with_name(".elsewhere").iterdir()) == []
 
 
-def test_a_pipe_in_place_of_an_earlier_runs_state_is_passed_over(paths: RunPaths) -> None:
-    pipe(RunPaths(paths.root, "flow", "good").snapshot)
+@pytest.mark.parametrize("run_id", ["good", "gone", "..", "../flow/good", "/etc"])
+def test_what_an_index_says_of_a_run_is_believed_only_as_far_as_its_journal_does(paths: RunPaths, run_id: str) -> None:
+    pipe(RunPaths(paths.root, "flow", "good").journal)
+    index = paths.folder.parent / "cache.jsonl"
+    index.write_text(json.dumps({"of": "x", "key": "before", "run": run_id}) + "\n{torn")
     with pytest.raises(LookupError):
-        find_cached(paths, "before", "x", None, datetime.now(UTC))
+        CacheIndex(paths).find("before", "x", None, datetime.now(UTC))
+
+
+def test_a_link_in_place_of_the_index_is_neither_read_nor_written(paths: RunPaths, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("mine")
+    (paths.folder.parent / "cache.jsonl").symlink_to(elsewhere)
+    index = CacheIndex(paths)
+    index.note("before", NodeState(status=NodeStatus.COMPLETED, definition="x"))
+    with pytest.raises(LookupError):
+        index.find("before", "x", None, datetime.now(UTC))
+    assert elsewhere.read_text() == "mine"
 
 
 def test_links_in_a_circle_hide_no_run(paths: RunPaths) -> None:
