@@ -36,7 +36,7 @@ def keep_column(values: Column, keeper: Keeper) -> tuple[dict[str, JsonValue], l
         Unkept: It is of a type that is not stored.
     """
     dtype = values.dtype
-    if isinstance(values, np.ndarray | pd.arrays.NumpyExtensionArray) or isinstance(dtype, np.dtype):
+    if isinstance(dtype, np.dtype) or type(values) is pd.arrays.NumpyExtensionArray:  # Texts have a subclass of that.
         return _keep_numpy(np.asarray(values), keeper)
     for kind, keep in _KEEPS:
         if isinstance(dtype, kind):
