@@ -21,7 +21,7 @@ _BLOCK: Final = 1 << 24
 
 
 def shown_size(shape: tuple[int, ...]) -> str:
-    """Return a shape as people write it, rows first: `389 × 3`."""
+    """Return a shape as people write it, rows first: rows, columns."""
     return " \N{MULTIPLICATION SIGN} ".join(f"{part:,}" for part in shape) or "1"
 
 
@@ -64,7 +64,9 @@ class _Arrays:
             keeper.ask(texts_of(value))
         first = value.reshape(-1)[:_SHOWN] if value.flags.c_contiguous else value.ravel()[:_SHOWN]
         more = ", …" if value.size > _SHOWN else ""
-        shown = f"{value.dtype.str if not value.dtype.names else 'records'}: {', '.join(map(str, first.tolist()))}{more}"
+        shown = (
+            f"{value.dtype.str if not value.dtype.names else 'records'}: {', '.join(map(str, first.tolist()))}{more}"
+        )
         name = keeper.file("npy", lambda file: write_npy(file, value))
         return {"$artifact": name, "size": shown_size(value.shape), "preview": shown[:_PREVIEW_LENGTH]}
 

@@ -88,7 +88,9 @@ class _NamedTuples:
     def restore(self, data: Fields, restorer: Restorer) -> object:
         """Return the tuple; a plain one, where its class is not at hand."""
         fields = _read_fields(data, restorer)
-        found = _found(data, restorer, "a named tuple", lambda kind: issubclass(kind, tuple) and hasattr(kind, "_fields"))
+        found = _found(
+            data, restorer, "a named tuple", lambda kind: issubclass(kind, tuple) and hasattr(kind, "_fields")
+        )
         if found is not None and tuple(found._fields) != tuple(fields):
             _changed(data, restorer)
             found = None
@@ -130,11 +132,18 @@ class _Models:
         """Return its fields, which of them were given, what it has besides, and what is private."""
         names = set(type(value).model_fields)
         inner = vars(value)
-        extra = {name for name in inner if name not in names and isinstance(getattr(type(value), name, None), cached_property)}
+        extra = {
+            name
+            for name in inner
+            if name not in names and isinstance(getattr(type(value), name, None), cached_property)
+        }
         if set(inner) - extra != names:
             raise keeper.unkept(value, "its fields are not those of its class; return its model_dump()")
-        made = {"class": name_of(type(value)), **_fields({name: inner[name] for name in inner if name in names}, keeper)}
-        made["given"] = sorted(value.model_fields_set)
+        made = {
+            "class": name_of(type(value)),
+            **_fields({name: inner[name] for name in inner if name in names}, keeper),
+        }
+        made["given"] = [name for name in inner if name in value.model_fields_set]
         for name, more in (("extra", value.__pydantic_extra__), ("private", value.__pydantic_private__)):
             if more is not None:
                 made[name] = _fields(more, keeper)["fields"]
@@ -150,7 +159,7 @@ class _Models:
         if set(found.model_fields) != set(fields):
             _changed(data, restorer)
             return fields | (more["extra"] or {})
-        made = found.__new__(found)
+        made: BaseModel = object.__new__(found)
         state = {
             "__dict__": fields,
             "__pydantic_fields_set__": {str(name) for name in list_in(data, "given")},

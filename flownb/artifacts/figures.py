@@ -36,7 +36,8 @@ class StoredFigure:
         return self.svg.decode() or None
 
     def _repr_mimebundle_(self, **_options: object) -> dict[str, object]:
-        return {"image/png": self.png, "text/plain": repr(self)} | ({"image/svg+xml": self.svg.decode()} if self.svg else {})
+        shown: dict[str, object] = {"image/png": self.png, "text/plain": repr(self)}
+        return shown | ({"image/svg+xml": self.svg.decode()} if self.svg else {})
 
     def __repr__(self) -> str:
         return f"<figure, {_size(self.png)} pixels>"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pandas as pd
 import pyarrow as pa
@@ -44,8 +44,10 @@ def _table(known: dict[str, JsonValue], columns: list[pa.Array], names: list[str
 def _is_safe(known: JsonValue) -> bool:
     """Return whether nothing of a value need be tried: its columns are plain, and its index."""
     match known:
-        case {"index": "range"} | {"index": "labels", "labels": {"as": "numpy" | "text" | "string"}}:
-            return "freq" not in known
+        case {"index": "range"}:
+            return True
+        case {"index": "labels", "labels": {"as": "numpy" | "text" | "string"}}:
+            return "freq" not in cast("dict[str, JsonValue]", known)
         case {"as": way}:
             return way in _SAFE or way == "string"
         case _:
@@ -69,7 +71,11 @@ def _read(source: Any, size: int, restorer: Restorer) -> Any:
 def _read_frame(known: Fields, columns: Iterator[pa.ChunkedArray], restorer: Restorer) -> pd.DataFrame:
     index = read_index(_inner(known, "index"), columns, restorer)
     listed = known.get("columns")
-    arrays = [read_column(one, columns, restorer) for one in (listed if isinstance(listed, list) else ()) if isinstance(one, dict)]
+    arrays = [
+        read_column(one, columns, restorer)
+        for one in (listed if isinstance(listed, list) else ())
+        if isinstance(one, dict)
+    ]
     # As Series with their types: of bare arrays pandas would guess what texts are.
     series = (pd.Series(array, index=index, dtype=array.dtype, copy=False) for array in arrays)
     frame = pd.DataFrame(dict(enumerate(series)), index=index)
@@ -80,7 +86,9 @@ def _read_frame(known: Fields, columns: Iterator[pa.ChunkedArray], restorer: Res
 def _read_series(known: Fields, columns: Iterator[pa.ChunkedArray], restorer: Restorer) -> pd.Series[Any]:
     index = read_index(_inner(known, "index"), columns, restorer)
     values = read_column(_inner(known, "values"), columns, restorer)
-    return _finished(pd.Series(values, index=index, dtype=values.dtype, name=restorer.item(known.get("name"))), known, restorer)
+    return _finished(
+        pd.Series(values, index=index, dtype=values.dtype, name=restorer.item(known.get("name"))), known, restorer
+    )
 
 
 def _finished(made: Any, known: Fields, restorer: Restorer) -> Any:
@@ -118,8 +126,16 @@ def _keep_frame(value: pd.DataFrame, keeper: Keeper) -> tuple[dict[str, JsonValu
 def _keep_series(value: pd.Series[Any], keeper: Keeper) -> tuple[dict[str, JsonValue], pa.Table, bool]:
     index, columns = keep_index(value.index, keeper)
     values, parts = keep_column(value.array, keeper)
-    known = {"is": "series", "index": index, "values": values, "name": keeper.item(value.name, ".name"), **_more(value, keeper)}
-    names = [f"index {place}" for place in range(len(columns))] + [value.name if type(value.name) is str else ""] * len(parts)
+    known = {
+        "is": "series",
+        "index": index,
+        "values": values,
+        "name": keeper.item(value.name, ".name"),
+        **_more(value, keeper),
+    }
+    names = [f"index {place}" for place in range(len(columns))] + [value.name if type(value.name) is str else ""] * len(
+        parts
+    )
     return known, _table(known, columns + parts, names), _is_safe(index) and _is_safe(values) and not value.attrs
 
 
@@ -152,10 +168,10 @@ def _preview(value: Any) -> str:
     match value:
         case pd.DataFrame():
             few = first.iloc[:, :_SHOWN_COLUMNS]
-            rows = [[_cell(few.iat[row, place]) for place in range(few.shape[1])] for row in range(len(few))]
+            rows = [[_cell(few.iloc[row, place]) for place in range(few.shape[1])] for row in range(len(few))]
             return lines_of([list(map(_cell, few.columns)), *rows], is_cut=value.shape[1] > _SHOWN_COLUMNS)
         case pd.Series():
-            return lines_of([[_cell(label), _cell(first.iat[row])] for row, label in enumerate(first.index)])
+            return lines_of([[_cell(label), _cell(first.iloc[row])] for row, label in enumerate(first.index)])
         case _:
             return lines_of([[_cell(label)] for label in first])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import BytesIO
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from flownb.artifacts.arrays import texts_of
 from flownb.artifacts.kind import Fields, Keeper, Kind, Restorer, room_for
 
 _ENGINE: Final = "h5netcdf"
-_VALUES: Final = "__values__"
+_VALUES: Final = "array_values"
 """The name under which a DataArray without one of its own is stored."""
 _PREVIEW_LENGTH: Final = 200
 
@@ -24,9 +24,20 @@ def _written(dataset: xr.Dataset) -> bytes:
     return bytes(dataset.to_netcdf(engine=_ENGINE))
 
 
-def _read(data: bytes) -> xr.Dataset:
+def _read(data: bytes, types: Mapping[str, JsonValue]) -> xr.Dataset:
     _check(data)
-    return xr.load_dataset(BytesIO(data), engine=_ENGINE)
+    made = xr.load_dataset(BytesIO(data), engine=_ENGINE)
+    # netCDF counts time in one unit: nanoseconds.
+    units = {name: np.dtype(str(types[name])) for name in map(str, made.variables) if name in types}
+    if any(dtype.kind not in "mM" for dtype in units.values()):
+        raise ValueError("only the unit of times is told beside the file")
+    for name, dtype in units.items():
+        made = (
+            made.assign_coords({name: made[name].astype(dtype)})
+            if name in made.coords
+            else made.assign({name: made[name].astype(dtype)})
+        )
+    return made
 
 
 def _check(data: bytes) -> None:
@@ -35,22 +46,23 @@ def _check(data: bytes) -> None:
     Raises:
         ValueError: It does.
     """
-    total = 0
     with h5py.File(BytesIO(data), "r") as file:
-        groups = [file]
-        while groups:
-            group = groups.pop()
-            for name in group:
-                if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                    raise ValueError(f"{name[:40]!r} in it is a link")
-                found = group[name]
-                if isinstance(found, h5py.Group):
-                    raise ValueError(f"{name[:40]!r} in it is a group, as flownb never writes one")
-                if found.external or found.is_virtual:
-                    raise ValueError(f"{name[:40]!r} in it stands in another file")
-                total += int(np.prod(found.shape or (), dtype=object)) * max(1, found.dtype.itemsize)
+        total = sum(_size(file, name) for name in file)
     if total > room_for(len(data)):
         raise ValueError(f"it says that it takes {total:,} bytes in memory, {len(data):,} in the file")
+
+
+def _size(file: Any, name: str) -> int:
+    """Return the bytes that one part of a file takes in memory."""
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"{name[:40]!r} in it is a link")  # noqa: TRY004 what is wrong is the file
+    found = file[name]
+    if not isinstance(found, h5py.Dataset) or found.external or found.is_virtual:
+        raise ValueError(f"{name[:40]!r} in it is a group, or stands in another file")
+    size: int = found.dtype.itemsize or 1
+    for length in found.shape or ():
+        size *= length
+    return size
 
 
 def _texts(dataset: xr.Dataset) -> Iterator[str | bytes]:
@@ -80,18 +92,23 @@ class _Grids:
         dataset = value if isinstance(value, xr.Dataset) else value.to_dataset(name=_VALUES)
         keeper.ask(_texts(dataset) if keeper.asks else ())
         data = _written(dataset)
-        made = _read(data)
+        types: dict[str, JsonValue] = {
+            str(key): one.dtype.str for key, one in dataset.variables.items() if one.dtype.kind in "mM"
+        }
+        made = _read(data, types)
         if not made.identical(dataset) or any(made[one].dtype != dataset[one].dtype for one in dataset.variables):
             raise keeper.unkept(value, "netCDF would give something else back")
         sizes = ", ".join(f"{one}: {size:,}" for one, size in dataset.sizes.items())
         shown = ", ".join(map(str, dataset.data_vars)) if isinstance(value, xr.Dataset) else str(value.name or "")
         kept: dict[str, JsonValue] = {"$artifact": keeper.file("nc", lambda file: _write(file, data))}
+        kept |= {"types": types} if types else {}
         kept |= {} if isinstance(value, xr.Dataset) else {"name": name}
         return kept | {"size": sizes[:_PREVIEW_LENGTH], "preview": shown[:_PREVIEW_LENGTH]}
 
     def restore(self, data: Fields, restorer: Restorer) -> Any:
         """Return the value, in memory."""
-        made = _read(restorer.open(data, "nc").read_bytes())
+        types = data.get("types")
+        made = _read(restorer.open(data, "nc").read_bytes(), types if isinstance(types, dict) else {})
         if data.get("type") == "xarray.Dataset":
             return made
         return made[_VALUES].rename(restorer.item(data.get("name")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from PIL import Image
 from pydantic import JsonValue
@@ -64,6 +64,10 @@ def _opened(data: bytes) -> Image.Image:
     return made
 
 
+def _write(file: BinaryIO, data: bytes) -> None:
+    file.write(data)
+
+
 class _Images:
     """A picture: mode, size, pixels, palette; not what else its file said (place, camera, resolution)."""
 
@@ -82,7 +86,7 @@ class _Images:
             made = _opened(data)
             if (made.mode, made.size, made.tobytes()) != (value.mode, value.size, value.tobytes()):
                 raise keeper.unkept(value, "PNG would give other pixels back; use .convert('RGB')")
-        name = keeper.file("png", lambda sink: sink.write(data) and None)
+        name = keeper.file("png", lambda sink: _write(sink, data))
         size = f"{value.width} \N{MULTIPLICATION SIGN} {value.height}"
         return {"$artifact": name, "mode": value.mode, "size": size, "preview": f"{value.mode}, {size} pixels"}
 

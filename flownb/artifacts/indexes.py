@@ -31,7 +31,9 @@ def keep_index(index: Any, keeper: Keeper) -> tuple[dict[str, JsonValue], list[p
         return {"index": "levels", "levels": levels, "names": names}, [one for _, columns in kept for one in columns]
     known, columns = keep_column(index.array, keeper)
     freq = getattr(index, "freq", None)
-    often: dict[str, JsonValue] = {"freq": freq.freqstr} if freq is not None and type(index) is not pd.PeriodIndex else {}
+    often: dict[str, JsonValue] = (
+        {"freq": freq.freqstr} if freq is not None and type(index) is not pd.PeriodIndex else {}
+    )
     return {"index": "labels", "labels": known, "name": name, **often}, columns
 
 

@@ -33,12 +33,11 @@ class Entry:
     """The pip extra that brings what it needs; empty: it needs nothing more."""
 
 
-def _entries() -> dict[str, Entry]:
+def _of_python() -> dict[str, Entry]:
     scalars, times, holders = "flownb.artifacts.scalars", "flownb.artifacts.times", "flownb.artifacts.holders"
-    classes, pandas = "flownb.artifacts.classes", "flownb.artifacts.pandas_scalars"
-    frames, arrow = "flownb.artifacts.frames", "flownb.artifacts.arrow"
+    classes = "flownb.artifacts.classes"
     paths = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
-    ours = {
+    return {
         "str": Entry(f"{scalars}:TEXT", extension="txt"),
         "int": Entry(f"{scalars}:INTEGER"),
         "float": Entry(f"{scalars}:FLOAT"),
@@ -49,7 +48,9 @@ def _entries() -> dict[str, Entry]:
         "fractions.Fraction": Entry(f"{scalars}:FRACTION"),
         "uuid.UUID": Entry(f"{scalars}:UNIQUE"),
         "range": Entry(f"{scalars}:RANGE"),
-        "pathlib.Path": Entry(f"{scalars}:PATH", tuple(f"pathlib{sub}.{name}" for sub in ("", "._local") for name in paths)),
+        "pathlib.Path": Entry(
+            f"{scalars}:PATH", tuple(f"pathlib{sub}.{name}" for sub in ("", "._local") for name in paths)
+        ),
         "datetime": Entry(f"{times}:INSTANT", ("datetime.datetime",)),
         "date": Entry(f"{times}:DAY", ("datetime.date",)),
         "time": Entry(f"{times}:HOUR", ("datetime.time",)),
@@ -67,10 +68,22 @@ def _entries() -> dict[str, Entry]:
         "namedtuple": Entry(f"{classes}:NAMEDTUPLE"),
         "dataclass": Entry(f"{classes}:DATACLASS"),
         "pydantic": Entry(f"{classes}:MODEL", ("pydantic.main.BaseModel",), takes_subclasses=True),
+    }
+
+
+def _of_libraries() -> dict[str, Entry]:
+    pandas, frames, arrow = "flownb.artifacts.pandas_scalars", "flownb.artifacts.frames", "flownb.artifacts.arrow"
+    return {
         "numpy.ndarray": Entry("flownb.artifacts.arrays:ARRAY", extension="npy", extra="data"),
-        "numpy.scalar": Entry("flownb.artifacts.arrays:SCALAR", ("numpy.generic",), takes_subclasses=True, extra="data"),
-        "pandas.DataFrame": Entry(f"{frames}:FRAME", ("pandas.DataFrame", "pandas.core.frame.DataFrame"), extension="parquet", extra="data"),
-        "pandas.Series": Entry(f"{frames}:SERIES", ("pandas.Series", "pandas.core.series.Series"), extension="parquet", extra="data"),
+        "numpy.scalar": Entry(
+            "flownb.artifacts.arrays:SCALAR", ("numpy.generic",), takes_subclasses=True, extra="data"
+        ),
+        "pandas.DataFrame": Entry(
+            f"{frames}:FRAME", ("pandas.DataFrame", "pandas.core.frame.DataFrame"), extension="parquet", extra="data"
+        ),
+        "pandas.Series": Entry(
+            f"{frames}:SERIES", ("pandas.Series", "pandas.core.series.Series"), extension="parquet", extra="data"
+        ),
         "pandas.Index": Entry(f"{frames}:INDEX", _indexes(), extension="parquet", extra="data"),
         "pandas.Timestamp": Entry(f"{pandas}:TIMESTAMP", _pandas("Timestamp", "timestamps"), extra="data"),
         "pandas.Timedelta": Entry(f"{pandas}:TIMEDELTA", _pandas("Timedelta", "timedeltas"), extra="data"),
@@ -80,22 +93,47 @@ def _entries() -> dict[str, Entry]:
         "pandas.NA": Entry(f"{pandas}:MISSING", _pandas("NAType", "missing"), extra="data"),
         "pyarrow.Table": Entry(f"{arrow}:TABLE", ("pyarrow.lib.Table",), extension="parquet", extra="data"),
         "pyarrow.RecordBatch": Entry(f"{arrow}:BATCH", ("pyarrow.lib.RecordBatch",), extension="parquet", extra="data"),
-        "polars.DataFrame": Entry("flownb.artifacts.polars_frames:FRAME", _polars("dataframe.frame.DataFrame"), extension="parquet", extra="data"),
-        "polars.Series": Entry("flownb.artifacts.polars_frames:SERIES", _polars("series.series.Series"), extension="parquet", extra="data"),
-        "polars.LazyFrame": Entry("flownb.artifacts.polars_frames:LAZY", _polars("lazyframe.frame.LazyFrame"), extra="data"),
-        "matplotlib.figure.Figure": Entry("flownb.artifacts.figures:FIGURE", takes_subclasses=True, extension="png", extra="models"),
-        "flownb.artifacts.figures.StoredFigure": Entry("flownb.artifacts.figures:STORED", extension="png", extra="models"),
-        "PIL.Image.Image": Entry("flownb.artifacts.images:IMAGE", takes_subclasses=True, extension="png", extra="models"),
-        "sklearn.base.BaseEstimator": Entry("flownb.artifacts.estimators:ESTIMATOR", takes_subclasses=True, extension="skops", extra="models"),
+        "polars.DataFrame": Entry(
+            "flownb.artifacts.polars_frames:FRAME",
+            _polars("dataframe.frame.DataFrame"),
+            extension="parquet",
+            extra="data",
+        ),
+        "polars.Series": Entry(
+            "flownb.artifacts.polars_frames:SERIES", _polars("series.series.Series"), extension="parquet", extra="data"
+        ),
+        "polars.LazyFrame": Entry(
+            "flownb.artifacts.polars_frames:LAZY", _polars("lazyframe.frame.LazyFrame"), extra="data"
+        ),
+        "matplotlib.figure.Figure": Entry(
+            "flownb.artifacts.figures:FIGURE", takes_subclasses=True, extension="png", extra="models"
+        ),
+        "flownb.artifacts.figures.StoredFigure": Entry(
+            "flownb.artifacts.figures:STORED", extension="png", extra="models"
+        ),
+        "PIL.Image.Image": Entry(
+            "flownb.artifacts.images:IMAGE", takes_subclasses=True, extension="png", extra="models"
+        ),
+        "sklearn.base.BaseEstimator": Entry(
+            "flownb.artifacts.estimators:ESTIMATOR", takes_subclasses=True, extension="skops", extra="models"
+        ),
         "torch.Tensor": Entry("flownb.artifacts.tensors:TENSOR", extension="safetensors", extra="models"),
         "torch.state_dict": Entry("flownb.artifacts.tensors:STATE", extension="safetensors", extra="models"),
         "xgboost.Booster": Entry("flownb.artifacts.boosters:XGBOOST", ("xgboost.core.Booster",), extension="xgboost"),
-        "lightgbm.Booster": Entry("flownb.artifacts.boosters:LIGHTGBM", ("lightgbm.basic.Booster",), extension="lightgbm"),
-        "catboost.CatBoost": Entry("flownb.artifacts.boosters:CATBOOST", ("catboost.core.CatBoost",), takes_subclasses=True, extension="catboost"),
+        "lightgbm.Booster": Entry(
+            "flownb.artifacts.boosters:LIGHTGBM", ("lightgbm.basic.Booster",), extension="lightgbm"
+        ),
+        "catboost.CatBoost": Entry(
+            "flownb.artifacts.boosters:CATBOOST",
+            ("catboost.core.CatBoost",),
+            takes_subclasses=True,
+            extension="catboost",
+        ),
         "xarray.Dataset": Entry("flownb.artifacts.grids:DATASET", ("xarray.core.dataset.Dataset",), extension="nc"),
-        "xarray.DataArray": Entry("flownb.artifacts.grids:DATA_ARRAY", ("xarray.core.dataarray.DataArray",), extension="nc"),
+        "xarray.DataArray": Entry(
+            "flownb.artifacts.grids:DATA_ARRAY", ("xarray.core.dataarray.DataArray",), extension="nc"
+        ),
     }
-    return ours
 
 
 def _pandas(name: str, module: str) -> tuple[str, ...]:
@@ -123,7 +161,7 @@ def _indexes() -> tuple[str, ...]:
     )
 
 
-KINDS: Final[Mapping[str, Entry]] = MappingProxyType(_entries())
+KINDS: Final[Mapping[str, Entry]] = MappingProxyType(_of_python() | _of_libraries())
 """Tag (what stands in `$type` or `type`) → kind."""
 _BY_CLASS: Final[Mapping[str, str]] = MappingProxyType(
     {name: tag for tag, entry in KINDS.items() for name in entry.classes or (tag,)}
@@ -187,7 +225,9 @@ def _loaded(plugin: EntryPoint) -> Kind:
     try:
         kind = plugin.load()
     except Exception as error:  # A stranger's module may raise anything.
-        raise FlowError(f"the kind `{plugin.name}` ({plugin.value}) cannot be loaded: {type(error).__name__}") from error
+        raise FlowError(
+            f"the kind `{plugin.name}` ({plugin.value}) cannot be loaded: {type(error).__name__}"
+        ) from error
     if not (callable(getattr(kind, "keep", None)) and callable(getattr(kind, "restore", None))):
         raise FlowError(f"the kind `{plugin.name}` ({plugin.value}) has no `keep` and `restore`")
     return cast("Kind", kind)  # Looked at just above.

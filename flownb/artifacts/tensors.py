@@ -53,7 +53,11 @@ class _States:
         """Return where the file is, how many, and the order of the names."""
         name = keeper.file("safetensors", _writer(_packed(value, keeper)))
         first = ", ".join(f"{key}: {shown_size(tuple(value[key].shape))}" for key in list(value)[:_SHOWN])
-        kept: dict[str, JsonValue] = {"$artifact": name, "ordered": isinstance(value, OrderedDict), "names": list(value)}
+        kept: dict[str, JsonValue] = {
+            "$artifact": name,
+            "ordered": isinstance(value, OrderedDict),
+            "names": list(value),
+        }
         return kept | {"size": f"{len(value)} tensors", "preview": first[:200]}
 
     def restore(self, data: Fields, restorer: Restorer) -> Any:

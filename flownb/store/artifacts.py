@@ -106,7 +106,7 @@ class ArtifactStore:
         Raises:
             Refused: It is missing, damaged, too large, or no such name.
         """
-        match = _NAME.fullmatch(name) if isinstance(name, str) else None
+        match = _NAME.fullmatch(name)
         if match is None:
             raise Refused(f"{str(name)[:80]!r} is no name of a stored value", _REMEDY)
         path = self._folder / name
@@ -217,5 +217,3 @@ class _Sink(io.RawIOBase):
     def _digest(self) -> None:
         while (chunk := self._chunks.get()) is not None:
             self._hash.update(chunk)
-
-
