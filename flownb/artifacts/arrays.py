@@ -21,7 +21,7 @@ _BLOCK: Final = 1 << 24
 
 
 def shown_size(shape: tuple[int, ...]) -> str:
-    """Return a shape as people write it, rows first: `389 × 3`."""
+    """Return a shape as people write it, rows first: rows, columns."""
     return " \N{MULTIPLICATION SIGN} ".join(f"{part:,}" for part in shape) or "1"
 
 

@@ -143,7 +143,7 @@ class _Models:
             "class": name_of(type(value)),
             **_fields({name: inner[name] for name in inner if name in names}, keeper),
         }
-        made["given"] = sorted(value.model_fields_set)
+        made["given"] = [name for name in inner if name in value.model_fields_set]
         for name, more in (("extra", value.__pydantic_extra__), ("private", value.__pydantic_private__)):
             if more is not None:
                 made[name] = _fields(more, keeper)["fields"]
@@ -159,7 +159,7 @@ class _Models:
         if set(found.model_fields) != set(fields):
             _changed(data, restorer)
             return fields | (more["extra"] or {})
-        made = found.__new__(found)
+        made: BaseModel = object.__new__(found)
         state = {
             "__dict__": fields,
             "__pydantic_fields_set__": {str(name) for name in list_in(data, "given")},

@@ -36,7 +36,7 @@ def keep_column(values: Column, keeper: Keeper) -> tuple[dict[str, JsonValue], l
         Unkept: It is of a type that is not stored.
     """
     dtype = values.dtype
-    if isinstance(values, np.ndarray | pd.arrays.NumpyExtensionArray) or isinstance(dtype, np.dtype):
+    if isinstance(dtype, np.dtype) or type(values) is pd.arrays.NumpyExtensionArray:  # Texts have a subclass of that.
         return _keep_numpy(np.asarray(values), keeper)
     for kind, keep in _KEEPS:
         if isinstance(dtype, kind):
@@ -121,7 +121,7 @@ def _keep_numpy(values: np.ndarray[Any, Any], keeper: Keeper) -> tuple[dict[str,
         return known, [pa.array(np.ascontiguousarray(values).view("i8"))]
     if dtype.kind == "c" and dtype.itemsize <= 16:  # noqa: PLR2004 bytes; as above
         return known, [pa.array(np.ascontiguousarray(part)) for part in (values.real, values.imag)]
-    if dtype != object:
+    if dtype.kind != "O":
         raise keeper.unkept(values, f"columns of type {dtype} are not stored; use .astype(…)")
     cells = values.tolist()
     kinds = set(map(type, cells))
@@ -175,13 +175,13 @@ def _read_zoned(known: Fields, columns: Iterator[pa.ChunkedArray]) -> Column:
 
 
 def _keep_masked(values: Column, _keeper: Keeper) -> tuple[dict[str, JsonValue], list[pa.Array]]:
-    return {"as": "masked", "dtype": values.dtype.name}, [pa.array(values._data, mask=values._mask)]
+    return {"as": "masked", "dtype": values.dtype.name}, [pa.array(values)]
 
 
 def _dtype(known: Fields) -> Any:
     dtype = pd.api.types.pandas_dtype(text_in(known, "dtype"))
     if not isinstance(dtype, _MASKED):
-        raise ValueError(f"{dtype!s:.40} is no type of numbers that may be missing")
+        raise ValueError(f"{dtype!s:.40} is no type of numbers that may be missing")  # noqa: TRY004 what is wrong is the data
     return dtype
 
 

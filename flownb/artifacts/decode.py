@@ -76,19 +76,17 @@ class Restoring:
 
     def item(self, data: JsonValue) -> object:
         """Return the value of tagged JSON."""
-        match data:
-            case list():
-                return [self.item(item) for item in data]
-            case {"$artifact": _}:
-                return self._file(data)
-            case {"$type": str() as tag}:
-                return self._restored(tag, data)
-            case {"$type": _}:
-                raise self.refused(data, "the tag is no text")
-            case dict():
-                return {key: self.item(item) for key, item in data.items()}
-            case _:
-                return data
+        if isinstance(data, list):
+            return [self.item(item) for item in data]
+        if not isinstance(data, dict):
+            return data
+        if "$artifact" in data:
+            return self._file(data)
+        if "$type" not in data:
+            return {key: self.item(item) for key, item in data.items()}
+        if not isinstance(tag := data["$type"], str):
+            raise self.refused(data, "the tag is no text")
+        return self._restored(tag, data)
 
     def open(self, data: Fields, extension: str) -> Path:
         """Return where the file of an artifact is."""

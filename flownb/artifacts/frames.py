@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pandas as pd
 import pyarrow as pa
@@ -44,8 +44,10 @@ def _table(known: dict[str, JsonValue], columns: list[pa.Array], names: list[str
 def _is_safe(known: JsonValue) -> bool:
     """Return whether nothing of a value need be tried: its columns are plain, and its index."""
     match known:
-        case {"index": "range"} | {"index": "labels", "labels": {"as": "numpy" | "text" | "string"}}:
-            return "freq" not in known
+        case {"index": "range"}:
+            return True
+        case {"index": "labels", "labels": {"as": "numpy" | "text" | "string"}}:
+            return "freq" not in cast("dict[str, JsonValue]", known)
         case {"as": way}:
             return way in _SAFE or way == "string"
         case _:
@@ -166,10 +168,10 @@ def _preview(value: Any) -> str:
     match value:
         case pd.DataFrame():
             few = first.iloc[:, :_SHOWN_COLUMNS]
-            rows = [[_cell(few.iat[row, place]) for place in range(few.shape[1])] for row in range(len(few))]
+            rows = [[_cell(few.iloc[row, place]) for place in range(few.shape[1])] for row in range(len(few))]
             return lines_of([list(map(_cell, few.columns)), *rows], is_cut=value.shape[1] > _SHOWN_COLUMNS)
         case pd.Series():
-            return lines_of([[_cell(label), _cell(first.iat[row])] for row, label in enumerate(first.index)])
+            return lines_of([[_cell(label), _cell(first.iloc[row])] for row, label in enumerate(first.index)])
         case _:
             return lines_of([[_cell(label)] for label in first])
 

@@ -44,7 +44,7 @@ class HoldsSecret(Exception):  # noqa: N818 as above
     """A value holds a secret: nothing of it was put."""
 
 
-class Refused(FlowError):
+class Refused(FlowError):  # noqa: N818 as above
     """A stored value that is not brought back: it is damaged, or was made to do harm."""
 
 

@@ -182,19 +182,21 @@ def _texts(array: Any) -> Iterator[str | bytes]:
         yield from _texts(array.storage)
     elif pa.types.is_dictionary(kind):
         yield from _texts(array.dictionary)
-    elif any(is_one(kind) for is_one in _TEXTS):
-        for start in range(0, len(array), _BLOCK):
-            yield "\n".join(item for item in array.slice(start, _BLOCK).to_pylist() if item is not None)
-    elif any(is_one(kind) for is_one in _BYTES):
-        for start in range(0, len(array), _BLOCK):
-            yield b"\n".join(item for item in array.slice(start, _BLOCK).to_pylist() if item is not None)
     elif pa.types.is_struct(kind):
         yield from (kind.field(place).name for place in range(kind.num_fields))
         for part in array.flatten():
             yield from _texts(part)
     elif pa.types.is_nested(kind):
-        for item in array.to_pylist():
-            yield json.dumps(item, default=str, ensure_ascii=False)
+        yield from (json.dumps(item, default=str, ensure_ascii=False) for item in array.to_pylist())
+    elif any(is_one(kind) for is_one in _TEXTS):
+        yield from map("\n".join, _blocks(array))
+    elif any(is_one(kind) for is_one in _BYTES):
+        yield from map(b"\n".join, _blocks(array))
+
+
+def _blocks(array: Any) -> Iterator[list[Any]]:
+    for start in range(0, len(array), _BLOCK):
+        yield [item for item in array.slice(start, _BLOCK).to_pylist() if item is not None]
 
 
 def lines_of(rows: Iterable[Sequence[object]], *, is_cut: bool = False) -> str:

@@ -33,12 +33,11 @@ class Entry:
     """The pip extra that brings what it needs; empty: it needs nothing more."""
 
 
-def _entries() -> dict[str, Entry]:
+def _of_python() -> dict[str, Entry]:
     scalars, times, holders = "flownb.artifacts.scalars", "flownb.artifacts.times", "flownb.artifacts.holders"
-    classes, pandas = "flownb.artifacts.classes", "flownb.artifacts.pandas_scalars"
-    frames, arrow = "flownb.artifacts.frames", "flownb.artifacts.arrow"
+    classes = "flownb.artifacts.classes"
     paths = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
-    ours = {
+    return {
         "str": Entry(f"{scalars}:TEXT", extension="txt"),
         "int": Entry(f"{scalars}:INTEGER"),
         "float": Entry(f"{scalars}:FLOAT"),
@@ -69,6 +68,12 @@ def _entries() -> dict[str, Entry]:
         "namedtuple": Entry(f"{classes}:NAMEDTUPLE"),
         "dataclass": Entry(f"{classes}:DATACLASS"),
         "pydantic": Entry(f"{classes}:MODEL", ("pydantic.main.BaseModel",), takes_subclasses=True),
+    }
+
+
+def _of_libraries() -> dict[str, Entry]:
+    pandas, frames, arrow = "flownb.artifacts.pandas_scalars", "flownb.artifacts.frames", "flownb.artifacts.arrow"
+    return {
         "numpy.ndarray": Entry("flownb.artifacts.arrays:ARRAY", extension="npy", extra="data"),
         "numpy.scalar": Entry(
             "flownb.artifacts.arrays:SCALAR", ("numpy.generic",), takes_subclasses=True, extra="data"
@@ -129,7 +134,6 @@ def _entries() -> dict[str, Entry]:
             "flownb.artifacts.grids:DATA_ARRAY", ("xarray.core.dataarray.DataArray",), extension="nc"
         ),
     }
-    return ours
 
 
 def _pandas(name: str, module: str) -> tuple[str, ...]:
@@ -157,7 +161,7 @@ def _indexes() -> tuple[str, ...]:
     )
 
 
-KINDS: Final[Mapping[str, Entry]] = MappingProxyType(_entries())
+KINDS: Final[Mapping[str, Entry]] = MappingProxyType(_of_python() | _of_libraries())
 """Tag (what stands in `$type` or `type`) → kind."""
 _BY_CLASS: Final[Mapping[str, str]] = MappingProxyType(
     {name: tag for tag, entry in KINDS.items() for name in entry.classes or (tag,)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -49,7 +49,7 @@ def zone_in(data: Fields) -> tzinfo | None:
         offset = timedelta(microseconds=int_in(data, "offset_us"))
         if "name" in data:
             return timezone(offset, text_in(data, "name"))
-        return timezone(offset) if offset else timezone.utc
+        return timezone(offset) if offset else UTC
     return None
 
 
@@ -59,7 +59,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 class _Instants:
     """A datetime, or a time of day: what ISO 8601 says, the zone, and which of two equal times on the clock is meant."""
 
-    def __init__(self, kind: type[datetime] | type[time]) -> None:
+    def __init__(self, kind: type[datetime | time]) -> None:
         self._kind = kind
 
     def keep(self, value: datetime | time, keeper: Keeper) -> dict[str, JsonValue]:

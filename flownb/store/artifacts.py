@@ -10,9 +10,9 @@ import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Queue
 from threading import Lock, Thread
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 
 from flownb.artifacts.kind import Refused
 from flownb.store.files import (
@@ -88,28 +88,31 @@ class ArtifactStore:
                 keep_private(descriptor)
                 sink = _Sink(descriptor, self._disk)
                 try:
-                    writer(sink)
+                    writer(cast("BinaryIO", sink))  # As far as anybody can write to one.
                 finally:
                     digest = sink.finish()
                 name = f"{digest}.{extension}"
-                self._disk.sync(descriptor)
+                self._name(beside, name, sink.size, descriptor, is_passing=is_passing)
             finally:
                 os.close(descriptor)
-            with self._lock:  # What is dropped meanwhile must not be this.
-                is_new = not self._stands(name, sink.size)
-                if is_new:
-                    self._disk.move(beside, self._folder / name)
-                if not is_passing:
-                    self._passing.discard(name)
-                elif is_new:
-                    self._passing.add(name)
-            if not is_new:
-                discard(beside, self._disk)
         except BaseException:
             discard(beside, self._disk)
             raise
         sync_folder(self._folder, self._disk)
         return name
+
+    def _name(self, beside: Path, name: str, size: int, descriptor: int, *, is_passing: bool) -> None:
+        """Give a written file its name, or take it away where a whole one stands there."""
+        with self._lock:  # Nothing is dropped meanwhile.
+            if is_new := not self._stands(name, size):
+                self._disk.sync(descriptor)
+                self._disk.move(beside, self._folder / name)
+            if not is_passing:
+                self._passing.discard(name)
+            elif is_new:
+                self._passing.add(name)
+        if not is_new:
+            discard(beside, self._disk)
 
     def open(self, name: str) -> Path:
         """Return where a file is, once it was seen to match its name; it is read for that once in a process.
@@ -120,17 +123,19 @@ class ArtifactStore:
         Raises:
             Refused: It is missing, damaged, too large, or no such name.
         """
-        match = _NAME.fullmatch(name) if isinstance(name, str) else None
+        match = _NAME.fullmatch(name)
         if match is None:
             raise Refused(f"{str(name)[:80]!r} is no name of a stored value", _REMEDY)
         path = self._folder / name
+        if (kind := kind_of(self._folder, self._disk)) not in ("a folder", ""):
+            raise Refused(f"the stored value {name} cannot be read: {kind} stands in place of its folder", _REMEDY)
         try:
             found = self._disk.stat(path)
             seen = self._verified.get(name)
             if seen is None or not _same(seen, found):
                 self._verify(path, match[1], name)
         except OSError as error:
-            kind = kind_of(path, self._disk)
+            kind = _kind(path)
             why = f"{kind} stands in its place" if kind not in ("", "a file") else error.strerror or str(error)
             raise Refused(f"the stored value {name} cannot be read: {why}", _REMEDY) from error
         return path
@@ -174,12 +179,15 @@ class ArtifactStore:
                 discard(self._folder / name, self._disk)
 
     def _stands(self, name: str, size: int) -> bool:
-        """Return whether a whole file of that name is on the disk already; its bytes are looked at when it is opened."""
-        try:
-            found = self._disk.stat(self._folder / name)
-        except FileNotFoundError:
+        """Return whether there is a file of that name already that matches it; another in its place is put away by a move."""
+        path = self._folder / name
+        if kind_of(path, self._disk) != "a file" or self._disk.stat(path).st_size != size:
             return False
-        return kind_of(self._folder / name, self._disk) == "a file" and found.st_size == size
+        try:
+            self.open(name)
+        except Refused:
+            return False
+        return True
 
     def _verify(self, path: Path, digest: str, name: str) -> None:
         descriptor = open_file(path, os.O_RDONLY, self._disk)
@@ -199,13 +207,20 @@ class ArtifactStore:
             self._verified[name] = found
 
 
+def _kind(path: Path) -> str:
+    try:
+        return kind_of(path)
+    except OSError:
+        return ""
+
+
 def _same(seen: os.stat_result, found: os.stat_result) -> bool:
     """Return whether a file is the one that was seen, and was not written to since."""
     names = ("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns", "st_mode")
     return all(getattr(seen, name) == getattr(found, name) for name in names)
 
 
-class _Sink(io.RawIOBase, BinaryIO):  # type: ignore[misc] # typing's class and io's say the same in other words
+class _Sink(io.RawIOBase):
     """A file that is only written, in order; its hash is worked out meanwhile, in another thread where that pays."""
 
     def __init__(self, descriptor: int, disk: Disk) -> None:
@@ -213,7 +228,7 @@ class _Sink(io.RawIOBase, BinaryIO):  # type: ignore[misc] # typing's class and 
         self._descriptor, self._disk = descriptor, disk
         self._hash = hashlib.sha256()
         self._thread: Thread | None = None
-        self._chunks: SimpleQueue[bytes | None] = SimpleQueue()
+        self._chunks: Queue[bytes | None] = Queue(_AHEAD)
         self.size = 0
         """Bytes that were written."""
 
@@ -234,7 +249,7 @@ class _Sink(io.RawIOBase, BinaryIO):  # type: ignore[misc] # typing's class and 
             write_all(self._descriptor, chunk, self._disk)
             self.size += len(chunk)
             if self.size > LARGEST_BYTES:
-                raise OSError(27, f"a value is larger than {LARGEST_BYTES:,} bytes")
+                raise OSError(errno.EFBIG, f"a value is larger than {LARGEST_BYTES:,} bytes")
         return len(view)
 
     def finish(self) -> str:
