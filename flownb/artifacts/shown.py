@@ -12,7 +12,7 @@ def shown(output: JsonValue) -> JsonValue:
         output: What `encode` returned as tagged.
     """
     match output:
-        case {"$artifact": str()}:
+        case dict() if isinstance(output.get("$artifact"), str):
             return about(output)
         case {"$type": "dict", "value": list(pairs)}:
             return {_name(pair[0]): shown(pair[1]) for pair in pairs if isinstance(pair, list) and len(pair) == 2}  # noqa: PLR2004 key and value
@@ -29,7 +29,7 @@ def shown(output: JsonValue) -> JsonValue:
 
 
 def about(artifact: dict[str, JsonValue]) -> str:
-    """Return what is known of a value in a file, as `pandas.DataFrame: 389 × 3 …`."""
+    """Return what is known of a value in a file, as `pandas.DataFrame: 3 rows …`."""
     said = [part for part in (artifact.get("size"), artifact.get("preview")) if isinstance(part, str) and part]
     return f"{artifact.get('type', 'a value')}: {' '.join(said)}"
 

@@ -15,6 +15,7 @@ from flownb.engine.namespace import Program
 from flownb.errors import FlowInputError, FlowStateError
 from flownb.model import events as e
 from flownb.model.events import RunStatus
+from flownb.model.node_state import NodeState
 from flownb.model.record import Record
 from flownb.model.state import RunState
 from flownb.model.workflow import Workflow, bind_inputs
@@ -220,9 +221,7 @@ def prepare_new(
         journal.close()
         raise
     taken = earlier_nodes(paths, state, definition, started.inputs)
-    return Prepared(
-        paths, journal, state, program, secrets, redactor, settings.kinds(), taken, settings.takes_cached
-    ), plan
+    return _prepared(paths, journal, state, program, secrets, settings, taken), plan
 
 
 def prepare_resume(
@@ -272,9 +271,20 @@ def prepare_resume(
     except BaseException:
         journal.close()
         raise
-    return Prepared(
-        paths, journal, state, program, secrets, redactor, settings.kinds(), taken, settings.takes_cached
-    ), plan
+    return _prepared(paths, journal, state, program, secrets, settings, taken), plan
+
+
+def _prepared(
+    paths: RunPaths,
+    journal: Journal,
+    state: RunState,
+    program: Program,
+    secrets: Mapping[str, str],
+    settings: RunSettings,
+    taken: Mapping[str, NodeState],
+) -> Prepared:
+    redactor = Redactor(secrets.values())
+    return Prepared(paths, journal, state, program, secrets, redactor, settings.kinds(), taken, settings.takes_cached)
 
 
 def check_begun(paths: RunPaths, state: RunState) -> None:

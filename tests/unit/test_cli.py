@@ -232,7 +232,7 @@ def test_a_run_that_cannot_be_read_hides_no_other(flownb: Start, tmp_path: Path)
     for name in ("r1", "r2"):
         assert flownb("run", "fine.flow.md", "--run-id", name).returncode == 0
     journal = tmp_path / ".flownb" / "fine" / "r1" / "journal.jsonl"
-    journal.write_text(journal.read_text().replace('"format":2', '"format":3'))
+    journal.write_text(journal.read_text().replace('"format":3', '"format":4'))
     listed = flownb("runs", "--json")
     assert [run["run_id"] for run in json.loads(listed.stdout)] == ["r2"]
     assert "warning: left out: .flownb/fine/r1/journal.jsonl:1: the journal has format 3" in listed.stderr

@@ -80,7 +80,7 @@ def test_prose_and_default_and_place_ask_nothing_again(asking: Asking) -> None:
 def test_a_value_that_is_made_again_and_came_out_different_is_asked_about_again(asking: Asking) -> None:
     count = asking.folder / "count"
     made_anew = node(
-        "a", marking(count, "__import__('collections').deque([n, 0])")
+        "a", marking(count, "__import__('array').array('i', [n, 0])")
     )  # It is of no kind that is kept: a resume makes it again.
     ask = node("ask", "Publish {{ a | length }}?", "show: a", runtime="checkpoint")
     below = node("b", marking(asking.folder / "b", "ask.by"))
@@ -93,7 +93,7 @@ def test_a_value_that_is_made_again_and_came_out_different_is_asked_about_again(
 
 def test_only_the_items_that_came_out_different_are_asked_again(asking: Asking) -> None:
     count = asking.folder / "count"
-    made_anew = node("a", marking(count, "__import__('collections').deque([n])"))
+    made_anew = node("a", marking(count, "__import__('array').array('i', [n])"))
     ask = node("ask", "Item {{ item }} of {{ a | list if item == 2 else 0 }}?", "foreach: [1, 2]", runtime="checkpoint")
     asking.go(made_anew + ask + FAILS)
     made = asking.go(made_anew + ask + node("end", "[one.by for one in ask]"))

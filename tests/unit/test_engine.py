@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+from array import array
 from pathlib import Path
 
 import pytest
@@ -581,12 +582,12 @@ def test_a_completed_run_is_resumed_only_from_a_node(tmp_path: Path) -> None:
 
 def test_a_value_of_no_kind_is_kept_for_the_run_and_made_again_by_a_resume(tmp_path: Path) -> None:
     text = (
-        node("a", counting(tmp_path / "a", "__import__('collections').deque([1, 2])"))
+        node("a", counting(tmp_path / "a", "__import__('array').array('i', [1, 2])"))
         + node("b", "len(a)")
         + node("c", f"assert {str(tmp_path / 'flag')!r} in __import__('glob').glob({str(tmp_path / '*')!r})\nlen(a)")
     )
     made = run(text, tmp_path / "state")
-    assert (made["a"], made.nodes["a"].reusable, made["b"]) == (deque([1, 2]), False, 2)
+    assert (made["a"], made.nodes["a"].reusable, made["b"]) == (array("i", [1, 2]), False, 2)
     (tmp_path / "flag").touch()
     again = flownb.resume(made.id, state_dir=tmp_path / "state")
     assert (again["c"], (tmp_path / "a").read_text()) == (2, "xx")

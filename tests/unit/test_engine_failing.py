@@ -319,7 +319,7 @@ def test_a_node_that_says_once_has_one_attempt(tmp_path: Path) -> None:
 
 
 def test_a_node_that_says_once_and_whose_value_was_not_kept_is_said_to_have_run(tmp_path: Path) -> None:
-    text = node("a", marking(tmp_path / "x", "__import__('collections').deque([1])"), "once: true") + node(
+    text = node("a", marking(tmp_path / "x", "__import__('array').array('i', [1])"), "once: true") + node(
         "b", "assert 0, a"
     )
     made = run(text, tmp_path / "state")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -43,7 +43,7 @@ def kept(value: object, redactor: Redactor = NOTHING) -> Stored:
     return stored
 
 
-@pytest.mark.parametrize("value", [None, True, 3, 1.5, "x", "é" * 300, [1, {"a": None}], nested(150), nested(190)])
+@pytest.mark.parametrize("value", [None, True, 3, 1.5, "x", "é" * 300, [1, {"a": None}], nested(150), nested(180)])
 def test_data_is_kept_as_it_is(value: JsonValue) -> None:
     assert kept(value) == Stored(value, reusable=True)
 
@@ -74,8 +74,8 @@ def test_half_a_character_beside_a_secret_is_shown_without_the_secret() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [deque([1]), 10**5000, nested(500), nested(9_999), [object()]],
-    ids=["no kind", "a long number", "too deep", "much too deep", "no kind inside"],
+    [array("i", [1]), nested(500), nested(9_999), [object()]],
+    ids=["no kind", "too deep", "much too deep", "no kind inside"],
 )
 def test_what_cannot_be_kept_is_shown_with_why_and_not_reused(value: object) -> None:
     stored = kept(value)

@@ -261,7 +261,7 @@ class TestNames:
     def test_reserved_names_are_the_format_s(self) -> None:
         assert {
             *("inputs", "secrets", "env", "run", "nodes", "error", "item", "index", "round", "previous", "loop", "now"),
-            *("uuid", "idempotency_key"),
+            *("uuid", "idempotency_key", "saved"),
         } == RESERVED_NAMES
 
 

@@ -197,7 +197,7 @@ def test_the_when_of_a_group_is_part_of_what_its_nodes_are(flow: Flow) -> None:
 
 def test_the_plan_names_what_must_be_made_again_because_it_could_not_be_kept(flow: Flow) -> None:
     made = flow.run(
-        flow.node("a", "__import__('collections').deque([1])") + flow.node("b", "len(a)") + flow.node("end", "assert 0")
+        flow.node("a", "__import__('array').array('i', [1])") + flow.node("b", "len(a)") + flow.node("end", "assert 0")
     )
     prepared, plan = take_up(made.id, RunSettings(state_dir=flow.folder / "state"), {})
     prepared.journal.close()
@@ -230,7 +230,7 @@ def test_from_a_sub_flow_runs_all_that_is_in_it(flow: Flow) -> None:
 
 
 def test_the_plan_counts_the_items_whose_value_is_kept_of_all_that_there_are(flow: Flow) -> None:
-    body = "assert item != 3\n__import__('collections').deque([1]) if item == 1 else 1"
+    body = "assert item != 3\n__import__('array').array('i', [1]) if item == 1 else 1"
     made = flow.run(flow.node("a", body, "foreach: [1, 2, 3, 4]", "concurrency: 1"))
     prepared, plan = take_up(made.id, RunSettings(state_dir=flow.folder / "state"), {})
     prepared.journal.close()
@@ -241,9 +241,9 @@ def test_what_reads_a_value_that_is_not_kept_runs_again_when_its_node_was_edited
     def text(value: str, last: str) -> str:
         return flow.node("a", value) + flow.node("b", "len(a)") + flow.node("end", last)
 
-    made = flow.run(text("__import__('collections').deque([1])", "assert 0"))
+    made = flow.run(text("__import__('array').array('i', [1])", "assert 0"))
     flow.ran()
-    again = flow.run(text("__import__('collections').deque([1, 2])", "1"), run_id=made.id)
+    again = flow.run(text("__import__('array').array('i', [1, 2])", "1"), run_id=made.id)
     assert (flow.ran(), again["b"]) == ("a b end", 2)
 
 

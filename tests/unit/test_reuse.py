@@ -417,7 +417,7 @@ def test_a_variable_that_is_gone_counts_as_the_same_where_a_node_above_ran_again
 
 def test_a_value_that_was_not_kept_is_not_taken_over(folder: Folder) -> None:
     (folder.path / "go").touch()
-    text = folder.node("a", "__import__('collections').deque([1])") + folder.node("b", "len(a)")
+    text = folder.node("a", "__import__('array').array('i', [1])") + folder.node("b", "len(a)")
     flownb.run(folder.write(text))
     folder.ran()
     assert flownb.run(folder.write(text), reuse=True)["b"] == 1
