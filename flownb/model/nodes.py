@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue
 
@@ -293,31 +293,6 @@ class Parallel(Container):
 
 Node = Leaf | Group | Branch | Parallel
 """A node of any kind; leaves of any runtime."""
-
-BUILTIN_KINDS: Final[Mapping[str, type[Leaf]]] = {
-    kind.TITLE: kind
-    for kind in (
-        PythonNode,
-        ShellNode,
-        TextNode,
-        MarkdownNode,
-        JsonNode,
-        YamlNode,
-        ExpressionNode,
-        FlowNode,
-        CheckpointNode,
-    )
-}
-"""The kinds of leaf that flownb brings, by name."""
-
-LATER_KINDS: Final[Mapping[str, tuple[str, ...]]] = {
-    "http": (),
-    "sql": (),
-    "prompt": (),
-    "read": (),
-    "write": (),
-}
-"""Kinds of the format that this version does not run yet → their aliases; parsing refuses them by name."""
 
 
 def is_transparent(node: NodeBase) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from flownb.model.nodes import LATER_KINDS, BodyKind, Branch, Container, Group, Leaf, NodeBase, Parallel
+from flownb.model.kinds import LATER_KINDS
+from flownb.model.nodes import BodyKind, Branch, Container, Group, Leaf, NodeBase, Parallel
 from flownb.model.policy import Policy
 
 POLICY_KEYS: Final = frozenset(Policy.model_fields)

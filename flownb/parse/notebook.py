@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from flownb.errors import FlowInputError
-from flownb.model.nodes import BUILTIN_KINDS, Leaf
+from flownb.model.kinds import BUILTIN_KINDS
+from flownb.model.nodes import Leaf
 from flownb.model.workflow import Workflow
 from flownb.parse.workflow import name_of, parse_workflow
 from flownb.text.nearest import did_you_mean

@@ -15,7 +15,8 @@ from pydantic import BaseModel, JsonValue
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from flownb.model.nodes import BUILTIN_KINDS, Leaf, NodeBase, Parallel
+from flownb.model.kinds import BUILTIN_KINDS
+from flownb.model.nodes import Leaf, NodeBase, Parallel
 from flownb.model.policy import Policy, Retry
 from flownb.parse.frontmatter import FrontMatter
 from flownb.parse.keys import own_keys

@@ -11,7 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from flownb.errors import Diagnostic, FlowSyntaxError
-from flownb.model.nodes import BUILTIN_KINDS, Leaf
+from flownb.model.kinds import BUILTIN_KINDS
+from flownb.model.nodes import Leaf
 from flownb.model.workflow import Workflow
 from flownb.parse.build import build_node
 from flownb.parse.checks import check

@@ -10,7 +10,8 @@ from types import MappingProxyType
 from typing import Final, Protocol, cast
 
 from flownb.errors import FlowError
-from flownb.model.nodes import BUILTIN_KINDS, LATER_KINDS, Leaf
+from flownb.model.kinds import BUILTIN_KINDS, LATER_KINDS
+from flownb.model.nodes import Leaf
 from flownb.runtimes.base import Runtime
 
 GROUP: Final = "flownb.runtimes"

@@ -10,7 +10,8 @@ from typing import ClassVar
 import pytest
 
 from flownb.errors import FlowSyntaxError, Severity
-from flownb.model.nodes import BUILTIN_KINDS, BodyKind, Leaf, walk
+from flownb.model.kinds import BUILTIN_KINDS
+from flownb.model.nodes import BodyKind, Leaf, walk
 from flownb.parse.source import decode
 from flownb.parse.workflow import diagnose, name_of, parse_workflow
 from flownb.text.codes import Code

@@ -12,7 +12,7 @@ import pytest
 import flownb
 from flownb.cli.commands import commands
 from flownb.model.decision import Request
-from flownb.model.nodes import BUILTIN_KINDS, LATER_KINDS
+from flownb.model.kinds import BUILTIN_KINDS, LATER_KINDS
 from flownb.model.policy import ExecutorName
 from flownb.parse.keys import COMMON_KEYS, MARKERS, own_keys
 

@@ -8,7 +8,8 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from flownb.errors import FlowError
-from flownb.model.nodes import BUILTIN_KINDS, Leaf
+from flownb.model.kinds import BUILTIN_KINDS
+from flownb.model.nodes import Leaf
 from flownb.runtimes import registry
 from flownb.runtimes.base import Scope
 from flownb.runtimes.python import PythonRuntime
