@@ -81,3 +81,9 @@ def line_of(child: subprocess.Popen[str]) -> str:
     """Return the next line that a process prints, without its line break."""
     assert child.stdout is not None
     return child.stdout.readline().rstrip("\n")
+
+
+def node(name: str, body: str = "1", *properties: str, runtime: str = "python", level: int = 2) -> str:
+    """Return a node's section."""
+    listed = "".join(f"- {item}\n" for item in properties)
+    return f"{'#' * level} {name}\n\n{listed}\n```{runtime}\n{body}\n```\n\n"

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from flownb.engine.clock import WorkClock
@@ -102,6 +103,9 @@ class RunContext:
         try:
             if is_tainted or is_small(value):
                 return to_stored(value, redactor, put, is_tainted=is_tainted)
+            if type(value).__module__.startswith("matplotlib."):  # Drawing is for the thread that drew it.
+                draw = partial(to_stored, value, redactor, put)
+                return await self.services.callers[ExecutorName.MAIN].run(draw, lambda _printed: None)
             return await asyncio.to_thread(to_stored, value, redactor, put)
         except OSError as error:
             hint = f"make room, then go on: flownb resume {self.ledger.state.run_id}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
 from IPython.core.magic_arguments import MagicArgumentParser
+from IPython.display import display
 
 from flownb import api
 from flownb.errors import Diagnostic, FlowError, FlowInputError, FlowSyntaxError
@@ -21,13 +22,14 @@ from flownb.notebook.arguments import find_file, parse_line, read_inputs
 from flownb.notebook.begun import Begun, Live
 from flownb.notebook.card import said
 from flownb.notebook.cell import Waiting, conduct
-from flownb.notebook.listing import RunList, plan_text, resume_text, values_text
+from flownb.notebook.listing import RunList, pictures, plan_text, resume_text, values_text
 from flownb.notebook.main_thread import MainThread
 from flownb.notebook.origin import Surface, notebook_path, state_folder, surface
 from flownb.notebook.publishing import DisplayCapture, NotebookPython, publish_markdown
 from flownb.notebook.transform import keeping_lines
 from flownb.parse.workflow import diagnose
 from flownb.plan.resume import ResumePlan
+from flownb.render.inert import code_span
 from flownb.render.problems import render_problems
 from flownb.runs.prepare import RunSettings
 from flownb.runs.prepare import load as load_document
@@ -146,6 +148,9 @@ class Commands:
         else:
             run = live.run if live is not None else api.show(str(paths), self._state_dir())
             publish_markdown(f"{run.log}\n{values_text(run)}")
+            for key, picture in pictures(run):
+                publish_markdown(code_span(key))
+                display(picture)
         self._note_shown(run.id)
         return run
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Final
 
+from flownb.artifacts.shown import shown
+from flownb.errors import FlowError
 from flownb.model.events import PlannedNode
 from flownb.model.key import is_whole
 from flownb.model.node_state import NodeStatus
@@ -17,6 +20,8 @@ from flownb.runs.run import Run
 from flownb.store.snapshot import RunSummary
 
 _VALUE_CHARACTERS: Final = 2000
+_PICTURES: Final = ("matplotlib.", "PIL.")
+"""How the types of values begin that are shown as pictures."""
 
 
 class RunList(list[RunSummary]):
@@ -59,11 +64,27 @@ def plan_text(name: str, plan: Sequence[PlannedNode]) -> str:
     return f"**{inert(name)}**: {nodes}{asks}\n\n{fenced(mermaid(plan), 'mermaid')}\n{fenced(text_tree(plan))}"
 
 
+def pictures(run: Run) -> Iterator[tuple[str, object]]:
+    """Yield key and value of the nodes whose value is a figure or a picture that was kept; those damaged are left out."""
+    for key, node in run.nodes.items():
+        kind = node.output.get("type") if node.tagged and isinstance(node.output, dict) else None
+        if (
+            node.status is NodeStatus.COMPLETED
+            and is_whole(key)
+            and isinstance(kind, str)
+            and kind.startswith(_PICTURES)
+        ):
+            with suppress(FlowError):
+                yield key, run[key]
+
+
 def values_text(run: Run) -> str:
     """Return the values of a run's nodes as Markdown, each cut at 2,000 characters."""
     parts = ["### Values\n"]
     for key, node in run.nodes.items():
         if node.status is NodeStatus.COMPLETED and is_whole(key):
-            text = json.dumps(node.output, ensure_ascii=False, indent=2)
-            parts.append(f"{code_span(key)}\n\n{fenced(cut(text, _VALUE_CHARACTERS), 'json')}")
+            output = shown(node.output) if node.tagged else node.output
+            form = "text" if isinstance(output, str) and node.tagged else "json"
+            text = str(output) if form == "text" else json.dumps(output, ensure_ascii=False, indent=2)
+            parts.append(f"{code_span(key)}\n\n{fenced(cut(text, _VALUE_CHARACTERS), form)}")
     return "\n".join(parts) if len(parts) > 1 else ""

@@ -26,17 +26,12 @@ from flownb.runs.prepare import RunSettings
 from flownb.runs.session import Session
 from flownb.runs.start import start
 from flownb.store.files import Disk
+from tests.runs import node
 
 
 def run(text: str, state_dir: Path, **options: object) -> Run:
     """Run a document to its end."""
     return flownb.run(flownb.parse(text), state_dir=state_dir, **options)  # type: ignore[arg-type] # as each test says
-
-
-def node(name: str, body: str = "1", *properties: str, runtime: str = "python", level: int = 2) -> str:
-    """Return a node's section."""
-    listed = "".join(f"- {item}\n" for item in properties)
-    return f"{'#' * level} {name}\n\n{listed}\n```{runtime}\n{body}\n```\n\n"
 
 
 def counting(path: Path, body: str) -> str:

@@ -9,17 +9,12 @@ import pytest
 from flownb import FlowSyntaxError, api
 from flownb.plan.graph import TOP, build_graph
 from flownb.runs.prepare import load
+from tests.runs import node
 
 
 def waits(text: str) -> dict[str, tuple[str, ...]]:
     """Return id → what it waits for, of every node of a document."""
     return {node.id: node.waits_for for node in api.plan(api.parse(text))}
-
-
-def node(name: str, body: str = "1", *properties: str, runtime: str = "python", level: int = 2) -> str:
-    """Return a node's section."""
-    listed = "".join(f"- {item}\n" for item in properties)
-    return f"{'#' * level} {name}\n\n{listed}\n```{runtime}\n{body}\n```\n\n"
 
 
 def test_a_reference_is_a_wait() -> None:
