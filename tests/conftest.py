@@ -23,6 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--regen", action="store_true", help="rewrite the expected parts of the golden files; review the diff"
     )
+    parser.addoption("--torture", action="store_true", help="try all that can go wrong, not a sample: takes hours")
 
 
 def pytest_configure() -> None:
@@ -47,6 +48,12 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("FLOWNB_") or name == "JPY_SESSION_NAME":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def is_torture(request: pytest.FixtureRequest) -> bool:
+    """Return whether all is to be tried, not a sample (`make torture`)."""
+    return bool(request.config.getoption("--torture"))
 
 
 @pytest.fixture
