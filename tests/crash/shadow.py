@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from flownb.store.files import Disk
 
@@ -124,6 +124,8 @@ class Shadow:
                     found = last
                 case Left.SOME:
                     found = dice.choice([before, last])
+                case _:
+                    assert_never(left)
             if found is not None:
                 is_folder = (path / name).is_dir()  # No folder is ever renamed or taken away.
                 image[name] = (
