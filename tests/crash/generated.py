@@ -133,11 +133,11 @@ class Maker:
                 step.children = self.steps(seen, depth + 1, count, is_sub=is_sub)
             case "parallel" if self.dice.random() < 0.4:  # A race that can end in one way only.
                 step.wait = self.dice.randint(1, 2)
-                ends = [0] * step.wait + self.dice.choices([1, 2], k=self.dice.randint(0, 2))
+                ends = [0] * step.wait + self.dice.choices([1, 2, 3], k=self.dice.randint(0, 2))
                 self.dice.shuffle(ends)
                 step.children = [Step(f"n{self.made + i}", "python", self.made + i) for i in range(len(ends))]
                 for child, end in zip(step.children, ends, strict=True):
-                    child.is_slow, child.fails = end == 1, ALWAYS if end == 2 else 0
+                    child.is_slow, child.fails, child.continues = end == 1, ALWAYS if end > 1 else 0, end == 3
                     child.pause_s = 10 if end == 0 else 0  # What fails has failed by then.
                 self.made += len(ends)
             case "parallel":

@@ -7,7 +7,7 @@ goes on with that, so that it says what all of it would come to, and `is_loose` 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +17,14 @@ TRIES: Counter[str] = Counter()
 """Idempotency key → how often a body tried, in this process."""
 
 
+LOOK: list[Callable[[str], None]] = []
+"""Told of each idempotency key before its body does anything."""
+
+
 def tried(key: str, fails: int) -> None:
     """Raise in the first attempts of a body."""
+    for look in LOOK:
+        look(key)
     TRIES[key] += 1
     if TRIES[key] <= fails:
         raise ConnectionError(f"try {TRIES[key]}")
@@ -104,7 +110,8 @@ class Reference:
         return self._set(step, place, *self._repeated(step, place))
 
     def _repeated(self, step: Step, place: Place) -> tuple[str, Any]:
-        key, values, is_failing = place.prefix + step.id, [], False
+        key, is_failing = place.prefix + step.id, False
+        values: list[Any] = []
         items = [0, place.values[step.over], 2][: step.count] if step.over else [0, 1, 2][: step.count]
         for number in range(step.count):
             item = items[number] if step.repeat == "foreach" else None

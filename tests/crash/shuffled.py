@@ -77,17 +77,6 @@ if sys.version_info >= (3, 14):
     raise RuntimeError("look whether `_run_once` still takes `_ready` and `_scheduled`")
 
 
-class Policy(asyncio.DefaultEventLoopPolicy):
-    """Gives every loop that is asked for the same seed."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__()
-        self._seed = seed
-
-    def new_event_loop(self) -> asyncio.AbstractEventLoop:
-        return ShuffledLoop(self._seed)
-
-
 class Here:
     """Carries bodies out on the engine's own loop, those that await between its other work."""
 

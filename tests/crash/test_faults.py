@@ -15,7 +15,9 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from flownb.runs.hooks import Hooks
 from flownb.runs.prepare import Around, load
 from flownb.runs.run import Run
 from flownb.runs.start import start
+from flownb.store import decisions
 from flownb.store.files import Disk
 from flownb.store.journal import has_begun, load_state, read_journal
 from flownb.store.paths import RunPaths
@@ -53,6 +56,8 @@ class Kind(StrEnum):
     """Only a part is written, or read, which is no error."""
     CRASH = "crash"
     """The process dies with the power, where it writes in the middle of that."""
+    KILL = "kill"
+    """The process dies; another one goes on with the run and ends it, and then the power goes."""
 
 
 CODES = {
@@ -60,6 +65,7 @@ CODES = {
     Kind.BROKEN: errno.EIO,
     Kind.INTERRUPTED: errno.EINTR,
     Kind.CRASH: errno.ESHUTDOWN,
+    Kind.KILL: errno.ESHUTDOWN,
 }
 CUTS: tuple[Left | None, ...] = (None, *Left)
 """What is left where the power goes afterwards; None: it does not."""
@@ -95,7 +101,8 @@ class Faults:
             self.calls.append(name)
             number = len(self.calls)
         trial = self.trial
-        is_hit = number == trial.number or (number > trial.number and (trial.lasting or trial.kind is Kind.CRASH))
+        is_dead = trial.lasting or trial.kind in (Kind.CRASH, Kind.KILL)
+        is_hit = number == trial.number or (number > trial.number and is_dead)
         if trial.kind is None or not is_hit:
             return perform(*arguments)
         if trial.kind is Kind.SHORT:
@@ -106,27 +113,35 @@ class Faults:
                 self.met = self.met or name
                 return perform(arguments[0], max(1, arguments[1] // 2))
             return perform(*arguments)
-        if trial.kind is Kind.CRASH and number == trial.number and name == "write":
+        if trial.kind in (Kind.CRASH, Kind.KILL) and number == trial.number and name == "write":
             perform(arguments[0], arguments[1][: len(arguments[1]) // 2])
         self.met = self.met or f"{name} {arguments[0]}"
         raise OSError(CODES[trial.kind], os.strerror(CODES[trial.kind]))
 
 
-def answer(request: Request) -> Decision:
+def answer(request: Request, text: str = "fine") -> Decision:
     """Answer as a person would; `Reject?` with a rejection, what may have happened with `again`."""
     if "again" in request.question.actions:
         return Decision(action="again", by="ana")
     if request.question.text.startswith("Reject"):
         return Decision(action="reject", by="ana")
-    return Decision(action="input" if request.question.input else "approve", input="fine", by="ana")
+    return Decision(action="input" if request.question.input else "approve", input=text, by="ana")
 
 
 def paths_in(folder: Path, run_id: str = "r1") -> RunPaths:
     return RunPaths(folder / ".flownb", "doc", run_id)
 
 
-def attempt(case: Case, folder: Path, disk: Disk, told: list[Event], *, run_id: str = "r1", leave: bool = False) -> Run:
-    """Begin the run, or go on with it; with `leave` nobody answers."""
+def attempt(
+    case: Case,
+    folder: Path,
+    disk: Disk,
+    told: list[Event],
+    *,
+    run_id: str = "r1",
+    decide: Callable[[Request], Decision | None] = answer,
+) -> Run:
+    """Begin the run, or go on with it."""
     around = Around(state_dir=folder / ".flownb", folder=folder, disk=disk)
 
     def watch(event: Event, _state: RunState) -> None:
@@ -139,7 +154,7 @@ def attempt(case: Case, folder: Path, disk: Disk, told: list[Event], *, run_id: 
     else:
         reuse = "r0" if case.earlier and run_id == "r1" else None
         prepared, _ = start(load(folder / "doc.flow.md"), {}, around, run_id, reuse=reuse)
-    return serve(prepared, Hooks(decide=(lambda _: None) if leave else answer, watch=watch))
+    return serve(prepared, Hooks(decide=decide, watch=watch))
 
 
 def prepared_in(folder: Path, case: Case) -> None:
@@ -151,9 +166,9 @@ def prepared_in(folder: Path, case: Case) -> None:
     if case.earlier:
         assert attempt(case, folder, UNSYNCED, [], run_id="r0").status == "completed"
     if case.waits:
-        assert attempt(case, folder, UNSYNCED, [], leave=True).status == "waiting"
+        assert attempt(case, folder, UNSYNCED, [], decide=lambda _: None).status == "waiting"
     if case.again:
-        assert attempt(case, folder, UNSYNCED, []).status == "completed"
+        assert attempt(case, folder, UNSYNCED, [], decide=lambda asked: answer(asked, "old")).status == "completed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +218,8 @@ def check(case: Case, folder: Path, trial: Trial, whole: Seen) -> Faults:
         made = attempt(case, folder, shadow.disk(faults), told)
     except FlowError as error:
         said = error.message
+    if trial.kind is Kind.KILL and not is_over(case, folder):
+        made = attempt(case, folder, shadow.disk(Faults(Trial())), told)
     if trial.cut is not None:
         shadow.cut_power(trial.cut, random.Random(f"{trial}"))  # noqa: S311 the same each time
     shadow.close()
@@ -256,12 +273,12 @@ def trials(calls: list[str], *, is_full: bool) -> Iterator[Trial]:
         if is_full:
             for kind, lasting, cut in itertools.product(kinds, (False, True), CUTS):
                 yield Trial(kind, number, lasting, cut)
-            for cut in Left:
-                yield Trial(Kind.CRASH, number, cut=cut)
+            for kind, cut in itertools.product((Kind.CRASH, Kind.KILL), Left):
+                yield Trial(kind, number, cut=cut)
         else:
             kind = kinds[-1] if kinds[-1] is Kind.SHORT and number % 3 else kinds[number % 3]
             yield Trial(kind, number, lasting=number // 3 % 2 == 0, cut=CUTS[number // 2 % len(CUTS)])
-            yield Trial(Kind.CRASH, number, cut=next(cuts))
+            yield Trial(Kind.KILL if number % 4 == 0 else Kind.CRASH, number, cut=next(cuts))
 
 
 @pytest.mark.timeout(3600)
@@ -281,3 +298,31 @@ def test_a_disk_that_fails_at_any_moment_costs_nothing_that_was_done(
     ]
     assert sum(met) >= 0.9 * len(met)
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lasting", [False, True], ids=["once", "from then on"])
+def test_an_answer_from_outside_that_was_taken_stands_whatever_the_disk_does(
+    lasting: bool,  # noqa: FBT001 a parameter of the test
+    tmp_path: Path,
+) -> None:
+    case, taken = CASES["resume"], 0
+    for number, (kind, cut) in itertools.product(
+        range(1, 25), [(Kind.BROKEN, None), (Kind.BROKEN, Left.SYNCED), *((Kind.CRASH, left) for left in Left)]
+    ):
+        folder = tmp_path / f"{number}-{kind}-{cut}"
+        prepared_in(folder, case)
+        shadow, faults = Shadow(folder), Faults(Trial(kind, number, lasting))
+        shadow.take_in()
+        said = Decision(action="input", input="outside", by="bob", at=datetime.now(UTC))
+        paths = replace(paths_in(folder), disk=shadow.disk(faults))
+        is_taken = False
+        with suppress(FlowError):
+            is_taken = decisions.answer(paths, load_state(paths_in(folder)), "ask", said).input == "outside"
+        taken += is_taken
+        if cut is not None:
+            shadow.cut_power(cut, random.Random(number))  # noqa: S311 the same each time
+        shadow.close()
+        made = attempt(case, folder, UNSYNCED, [])
+        given = made.state.decisions["ask"].input
+        assert given == "outside" if is_taken else given in ("outside", "fine"), (number, kind, cut)
+    assert 0 < taken < 120, "some calls come too late to matter, and some do not"
