@@ -33,14 +33,14 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGHUP, lambda *_: None)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by their folder, and give those with a marker the time that it needs."""
     for item in items:
         if item.path.parent.name in TIMEOUTS_S:
             item.add_marker(item.path.parent.name)
         limits = [limit for marker, limit in TIMEOUTS_S.items() if item.get_closest_marker(marker)]
         if limits and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(max(limits)))
+            item.add_marker(pytest.mark.timeout(max(limits) * (100 if config.getoption("--torture") else 1)))
 
 
 @pytest.fixture(autouse=True)

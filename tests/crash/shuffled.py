@@ -36,6 +36,7 @@ class ShuffledLoop(asyncio.SelectorEventLoop):
 
     _ready: deque[asyncio.Handle]
     _scheduled: list[asyncio.TimerHandle]
+    _stopping: bool
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -64,8 +65,9 @@ class ShuffledLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         due = [timer.when() for timer in self._scheduled if not timer.cancelled()]
-        if not self._ready and due:
-            self._now = max(self._now, min(due))
+        if not self._ready:
+            assert due or self._stopping, "everything waits for what never comes"
+            self._now = max(self._now, min(due, default=0.0))
         ready = list(self._ready)
         self._dice.shuffle(ready)
         self._ready.clear()

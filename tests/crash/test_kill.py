@@ -268,7 +268,6 @@ def moments(dice: random.Random, turn: int, length: int) -> tuple[int, float]:
     return dice.randrange(0, max(2, length // KILLS * 2)), dice.random() * 0.004
 
 
-@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_run_killed_at_any_moment_repeats_nothing_that_was_done(
     tmp_path: Path,

@@ -126,7 +126,6 @@ def is_in_race(document: Document, key: str) -> bool:
     )
 
 
-@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_every_order_comes_to_what_the_interpreter_says(
     tmp_path: Path,
