@@ -244,7 +244,7 @@ def prepare_resume(
         program = _program(workflow, bound, around, redactor)
         definition, versions = definition_of(redactor.text(workflow.text)), versions_of(workflow, program.folder)
         plan = plan_ahead(program, state, definition, redactor, start, versions)
-        withdraw(paths, (*plan.void, *state.used_up))
+        withdraw(paths, state.used_up)
         _write_source(paths, workflow, secrets)
         resumed = e.RunResumed(
             at=utc_now(),
