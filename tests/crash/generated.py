@@ -41,6 +41,8 @@ class Step:
     is_slow: bool = False
     """Whether it takes longer than anybody waits: then failing is running out of time."""
     retry: int = 0
+    is_saved: bool = False
+    """Whether it succeeds when what holds it is tried again."""
     fallback: str = ""
     continues: bool = False
     wait: int = 0
@@ -142,6 +144,11 @@ class Maker:
                 self.made += len(ends)
             case "parallel":
                 step.children = [self.step(seen, depth + 1, is_sub=is_sub) for _ in range(count)]
+                if self.dice.random() < 0.4:  # Tried again as a whole, which saves this one.
+                    step.retry = 1
+                    step.children.append(Step(f"n{self.made}", "python", self.made, fails=1, is_saved=True))
+                    self.made += 1
+                    self.dice.shuffle(step.children)
             case _:
                 step.children = [self.step(seen, 9, is_sub=is_sub) for _ in range(count)]
                 for child in step.children[:-1]:

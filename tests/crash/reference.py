@@ -207,7 +207,7 @@ class Reference:
         names = {"foreach": ["item", "index"], "until": ["previous", "round"], "while": ["previous", "round"]}
         values = [place.values[name] for name in step.refers] + [place.own[name] for name in names.get(step.repeat, [])]
         self.attempts[key] = min(step.fails, step.retry) + 1
-        if step.fails <= step.retry:
+        if step.is_saved or step.fails <= step.retry:
             text = " ".join(map(str, [step.number, *values]))
             return "completed", text if step.kind == "text" else [step.number, *values]
         if step.fallback:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from flownb.api import take_up
 from flownb.executors.interrupt import MainInterrupts
 from flownb.model import events as e
-from flownb.model.decision import Decision, Request
+from flownb.model.decision import Decision, Question, Request
 from flownb.model.events import Event
 from flownb.model.policy import ExecutorName
 from flownb.model.state import RunState
@@ -26,7 +27,7 @@ from flownb.runs.session import Prepared, Session, Stop
 from flownb.runs.start import start
 from flownb.store.journal import fold, read_journal
 from flownb.store.paths import RunPaths
-from tests.crash.generated import Document, Maker, every, written
+from tests.crash.generated import Document, Maker, Step, every, written
 from tests.crash.reference import TRIES, Reference
 from tests.crash.shadow import UNSYNCED
 from tests.crash.shuffled import Here, ShuffledLoop
@@ -38,8 +39,12 @@ def run_shuffled(prepared: Prepared, document: Document, seed: int) -> RunState:
     """Run on this thread, on the loop of a seed; return what came of it."""
     answers = {step.id: step.answer for step in every(document.steps)}
     told: list[Event] = []
+    unstored: list[str] = []
 
     def ask(request: Request) -> None:
+        stored = read_journal(prepared.paths.journal)
+        if request.question not in questions_in(stored):
+            unstored.append(request.node)
         session.decide(request.node, Decision(action=answers[request.node], by="ana", at=request.question.asked_at))
 
     stop = Stop()
@@ -55,7 +60,13 @@ def run_shuffled(prepared: Prepared, document: Document, seed: int) -> RunState:
     stored = read_journal(prepared.paths.journal)
     assert told == stored[-len(told) :], "it tells what it stores, in that order"
     assert fold(stored) == session.state
+    assert not unstored, "it asks what is stored"
+    assert session.engine.ledger.strands == 0, "it knows that nothing is under way any more"
     return session.state
+
+
+def questions_in(events: list[Event]) -> list[Question]:
+    return [event.question for event in events if isinstance(event, e.Asked)]
 
 
 def must_be_begun(paths: RunPaths, key: str) -> None:
@@ -70,7 +81,7 @@ def begin(folder: Path, run_id: str) -> Prepared:
     return start(load(folder / "made.flow.md"), {}, Around(folder / ".flownb", folder, disk=UNSYNCED), run_id)[0]
 
 
-def take_up_cut(paths: RunPaths, dice: random.Random) -> tuple[Prepared, RunState]:
+def take_up_cut(paths: RunPaths, document: Document, dice: random.Random) -> tuple[Prepared, RunState]:
     """Cut a run's journal off behind one of its lines, and take it up; return what it is and what was known then."""
     lines = paths.journal.read_bytes().splitlines(keepends=True)
     paths.journal.write_bytes(b"".join(lines[: dice.randrange(1, len(lines))]))
@@ -78,8 +89,13 @@ def take_up_cut(paths: RunPaths, dice: random.Random) -> tuple[Prepared, RunStat
     TRIES.clear()  # As the world is when the run was killed there: what failed for good is begun anew.
     failed = {event.key for event in kept if isinstance(event, e.NodeFailed) and not event.continued}
     for event in kept:
-        if isinstance(event, e.AttemptFailed) and event.key not in failed:
-            TRIES[key_for(paths.run_id, event.key)] += 1
+        match event:
+            case e.AttemptFailed(key=key) if key not in failed:
+                TRIES[key_for(paths.run_id, key)] += 1
+            case e.NodeFailed(key=key) if step_of(document, key).is_saved:
+                TRIES[key_for(paths.run_id, key)] += 1
+            case _:
+                pass
     folder = paths.root.parent
     return take_up(paths.run_id, Around(paths.root, folder, disk=UNSYNCED), {})[0], fold(kept)
 
@@ -117,6 +133,23 @@ def check(document: Document, state: RunState, text: str, *, is_resumed: bool = 
     assert all(attempts[key] == wanted.attempts.get(key, attempts[key]) for key in attempts), text
 
 
+def step_of(document: Document, key: str) -> Step:
+    """Return the step that a key is of."""
+    name = re.sub(r"[\[{]\d+[\]}]$", "", key.rsplit("/", maxsplit=1)[-1])
+    return next(step for step in every([*document.steps, *document.spare]) if step.id == name)
+
+
+def nothing_new_after_a_failure(paths: RunPaths, document: Document, text: str) -> None:
+    """Look whether nothing began once something had failed that nothing catches, but what answers a failure."""
+    has_failed = False
+    for event in read_journal(paths.journal):
+        if isinstance(event, e.NodeStarted) and event.attempt == 1 and has_failed:
+            assert step_of(document, event.key) in document.spare, (event.key, text)
+        if isinstance(event, e.NodeFailed) and not event.continued:
+            step = step_of(document, event.key)
+            has_failed = has_failed or not (step.is_saved or is_in_race(document, event.key))
+
+
 def is_in_race(document: Document, key: str) -> bool:
     return any(
         key.rsplit("/", maxsplit=1)[-1] == child.id
@@ -151,6 +184,7 @@ def test_every_order_comes_to_what_the_interpreter_says(
 def begun_and_ended(folder: Path, run_id: str, document: Document, seed: int, about: str) -> RunPaths:
     prepared = begin(folder, run_id)
     check(document, run_shuffled(prepared, document, seed), about)
+    nothing_new_after_a_failure(prepared.paths, document, about)
     return prepared.paths
 
 
@@ -161,7 +195,7 @@ def told_in(paths: RunPaths) -> list[tuple[str, str]]:
 
 def go_on(paths: RunPaths, document: Document, seed: int, about: str) -> None:
     """Kill the run at some event, go on in another order, and look whether that comes to the same."""
-    prepared, before = take_up_cut(paths, random.Random(seed))  # noqa: S311 the same each time
+    prepared, before = take_up_cut(paths, document, random.Random(seed))  # noqa: S311 the same each time
     state = run_shuffled(prepared, document, seed + 1)
     check(document, state, about, is_resumed=True)
     events = read_journal(paths.journal)
@@ -170,3 +204,4 @@ def go_on(paths: RunPaths, document: Document, seed: int, about: str) -> None:
         event.key for event in events[resumed:] if isinstance(event, e.NodeStarted | e.NodeCompleted | e.NodeSkipped)
     }
     assert begun.isdisjoint(key for key, node in before.nodes.items() if node.is_settled), about
+    assert before.decisions.keys().isdisjoint(question.key for question in questions_in(events[resumed:])), about

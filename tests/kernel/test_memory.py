@@ -57,7 +57,9 @@ def test_fifty_runs_leave_no_more_in_memory_than_one(k: Kernel, way: str) -> Non
     # The thread of the last run lets go of it a moment after the cell has ended.
     k.wait_until(lambda: k.value("count()[1]") in ("1", "2"), "all but the last runs to be gone")
     # Of 500 MB that 50 runs have, most are given back where no run is kept; that may take a moment.
-    k.wait_until(lambda: float(k.value("rss_mb()")) - before < 150, "the memory of all but the last runs to be given back")
+    k.wait_until(
+        lambda: float(k.value("rss_mb()")) - before < 150, "the memory of all but the last runs to be given back"
+    )
     kept = "len(get_ipython().find_line_magic('flow_runs').__self__.commands.begun._runs)"
     k.wait_until(lambda: k.value(kept) == "1", "all but the last runs to be forgotten")
 
