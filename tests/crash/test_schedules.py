@@ -146,8 +146,13 @@ def nothing_new_after_a_failure(paths: RunPaths, document: Document, text: str) 
         if isinstance(event, e.NodeStarted) and event.attempt == 1 and has_failed:
             assert step_of(document, event.key) in document.spare, (event.key, text)
         if isinstance(event, e.NodeFailed) and not event.continued:
-            step = step_of(document, event.key)
-            has_failed = has_failed or not (step.is_saved or is_in_race(document, event.key))
+            has_failed = has_failed or not is_caught(document, step_of(document, event.key))
+
+
+def is_caught(document: Document, step: Step) -> bool:
+    """Return whether a failure of a step may be caught by what holds it."""
+    holders = [other for other in every(document.steps) if other.wait or (other.kind == "parallel" and other.retry)]
+    return any(step in (holder, *every(holder.children)) for holder in holders)
 
 
 def is_in_race(document: Document, key: str) -> bool:
