@@ -11,7 +11,7 @@ help:
 	@echo "make demo    run notebooks/quickstart.ipynb in a real kernel and print its log"
 	@echo "make check   format, lint, types, floors, spelling"
 	@echo "make test    check, then every test"
-	@echo "make torture  every fault of the disk, 500 kills and 20,000 schedules, for some hours"
+	@echo "make torture  every fault of the disk, 500 kills and 20,000 schedules, for about an hour"
 	@echo "make bench   measure chains and fan-outs against the limit"
 	@echo "make fuzz    look for texts that break the parser, for five minutes"
 	@echo "make fuzz-growth  look for texts whose time grows faster than they do"

@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--regen", action="store_true", help="rewrite the expected parts of the golden files; review the diff"
     )
-    parser.addoption("--torture", action="store_true", help="try all that can go wrong, not a sample: takes hours")
+    parser.addoption("--torture", action="store_true", help="try all that can go wrong, not a sample: takes an hour")
 
 
 def pytest_configure() -> None:
