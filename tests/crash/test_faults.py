@@ -290,6 +290,8 @@ def trials(calls: list[str], *, is_full: bool) -> Iterator[Trial]:
             kind = kinds[-1] if kinds[-1] is Kind.SHORT and number % 3 else kinds[number % 3]
             yield Trial(kind, number, lasting=number // 3 % 2 == 0, cut=CUTS[number // 2 % len(CUTS)])
             yield Trial(Kind.KILL if number % 4 == 0 else Kind.CRASH, number, cut=next(cuts))
+            if number < 20:  # While the folders are made.
+                yield Trial(Kind.KILL, number, cut=Left.SYNCED)
 
 
 @pytest.mark.parametrize("name", CASES)
