@@ -212,13 +212,29 @@ def keys_of(events: list[Event], *kinds: type[Event]) -> set[str]:
     return {event.key for event in events if isinstance(event, kinds)}  # type: ignore[union-attr] # all have one
 
 
-def check(case: Case, folder: Path, trial: Trial, whole: Seen, repeated: set[str]) -> Faults:
-    """Run with faults, then without; everything told was stored, nothing told done is done again, and the end is the same.
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A document, and how an undisturbed run of it goes."""
 
-    `repeated` is what an undisturbed run does too, so that it is no wonder where it was done before.
-    """
-    kept = prepared_in(folder, case) - repeated
-    shadow, faults, told, first = Shadow(folder), Faults(trial), list[Event](), Counter(MARKS)
+    case: Case
+    begun: Path
+    """A folder as it is before anything goes wrong."""
+    marks: Counter[str]
+    """What had been done then."""
+    kept: set[str]
+    """Keys of what had been done then and is not done again."""
+    calls: list[str]
+    """All that it asks of the disk."""
+    seen: Seen
+
+
+def check(whole: Whole, folder: Path, trial: Trial) -> Faults:
+    """Run with faults, then without; everything told was stored, nothing told done is done again, and the end is the same."""
+    case, kept = whole.case, whole.kept
+    shutil.copytree(whole.begun, folder)
+    MARKS.clear()
+    MARKS.update(whole.marks)
+    shadow, faults, told, first = Shadow(folder), Faults(trial), list[Event](), whole.marks
     shadow.take_in()
     made, said = None, ""
     try:
@@ -250,29 +266,24 @@ def check(case: Case, folder: Path, trial: Trial, whole: Seen, repeated: set[str
     begins = (e.NodeStarted, e.NodeCompleted, e.NodeSkipped)
     assert done.isdisjoint(keys_of(again, *begins)), about
     assert kept.isdisjoint(keys_of([*told, *again], *begins)), about
-    assert seen_in(folder) == whole, about
+    assert seen_in(folder) == whole.seen, about
     assert all(MARKS[key] == before[key] for key in done), about
     assert all(MARKS[key] == first[key] for key in kept), about
     return faults
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Seen, list[str], set[str]]]:
-    """Return what gives the end of an undisturbed run of a document, all that it asked of the disk, and what it began."""
-    known: dict[str, tuple[Seen, list[str], set[str]]] = {}
-
-    def run(name: str) -> tuple[Seen, list[str], set[str]]:
-        if name not in known:
-            folder, case = tmp_path_factory.mktemp(name) / "whole", CASES[name]
-            prepared_in(folder, case)
-            faults, told = Faults(Trial()), list[Event]()
-            attempt(case, folder, Shadow(folder).disk(faults), told)
-            begun = keys_of(told, e.NodeStarted, e.NodeCompleted, e.NodeSkipped)
-            known[name] = seen_in(folder), faults.calls, begun
-            assert known[name][0].status is case.status
-        return known[name]
-
-    return run
+def whole_of(case: Case, folder: Path) -> Whole:
+    """Run a document undisturbed."""
+    begun, folder = folder / "begun", folder / "whole"
+    kept = prepared_in(begun, case)
+    marks = Counter(MARKS)
+    shutil.copytree(begun, folder)
+    faults, told = Faults(Trial()), list[Event]()
+    attempt(case, folder, Shadow(folder).disk(faults), told)
+    repeated = keys_of(told, e.NodeStarted, e.NodeCompleted, e.NodeSkipped)
+    seen = seen_in(folder)
+    assert seen.status is case.status
+    return Whole(case, begun, marks, kept - repeated, faults.calls, seen)
 
 
 def trials(calls: list[str], *, is_full: bool) -> Iterator[Trial]:
@@ -297,16 +308,15 @@ def trials(calls: list[str], *, is_full: bool) -> Iterator[Trial]:
 @pytest.mark.parametrize("name", CASES)
 def test_a_disk_that_fails_at_any_moment_costs_nothing_that_was_done(
     name: str,
-    undisturbed: Callable[[str], tuple[Seen, list[str], set[str]]],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     is_torture: bool,  # noqa: FBT001 a fixture
 ) -> None:
-    whole, calls, begun = undisturbed(name)
-    assert len(calls) > 20
+    whole = whole_of(CASES[name], tmp_path)
+    assert len(whole.calls) > 20
     met = [
-        bool(check(CASES[name], tmp_path / str(number), trial, whole, begun).met)
-        for number, trial in enumerate(trials(calls, is_full=is_torture))
+        bool(check(whole, tmp_path / str(number), trial).met)
+        for number, trial in enumerate(trials(whole.calls, is_full=is_torture))
     ]
     assert sum(met) >= 0.9 * len(met)
     assert "Traceback" not in capsys.readouterr().err
