@@ -228,6 +228,14 @@ class Whole:
     seen: Seen
 
 
+def files_must_be_there(whole: Whole, paths: RunPaths, told: list[Event], about: str) -> None:
+    """Look whether the state file says what was told of the end, and whether nothing that was there is missing."""
+    for ended in (event for event in told[-1:] if isinstance(event, e.RunFinished)):
+        assert json.loads(paths.snapshot.read_text())["status"] == ended.status, about
+    for path in ("doc/r1.json", "doc/r1/source.flow.md"):  # What was there is there still, the old or the new.
+        assert (paths.root / path).exists() or not (whole.begun / ".flownb" / path).exists(), about
+
+
 def check(whole: Whole, folder: Path, trial: Trial) -> Faults:
     """Run with faults, then without; everything told was stored, nothing told done is done again, and the end is the same."""
     case, kept = whole.case, whole.kept
@@ -259,6 +267,7 @@ def check(whole: Whole, folder: Path, trial: Trial) -> Faults:
         assert json.loads(paths.snapshot.read_text())["status"] == made.status, about
     elif paths.snapshot.exists():
         json.loads(paths.snapshot.read_text())
+    files_must_be_there(whole, paths, told, about)
     settled = (e.NodeCompleted, e.NodeSkipped, e.NodeReused)
     done, before, again = keys_of(told, *settled[:2]), Counter(MARKS), list[Event]()
     if not is_over(case, folder):
