@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs fuzz fuzz-growth system
+.PHONY: help demo test torture check bench docs fuzz fuzz-growth system
 
 BIN := .venv/bin
 STAMP := .venv/.flownb-installed
@@ -11,6 +11,7 @@ help:
 	@echo "make demo    run notebooks/quickstart.ipynb in a real kernel and print its log"
 	@echo "make check   format, lint, types, floors, spelling"
 	@echo "make test    check, then every test"
+	@echo "make torture  every fault of the disk, 500 kills and 20,000 schedules, for about an hour"
 	@echo "make bench   measure chains and fan-outs against the limit"
 	@echo "make fuzz    look for texts that break the parser, for five minutes"
 	@echo "make fuzz-growth  look for texts whose time grows faster than they do"
@@ -35,6 +36,9 @@ check: $(STAMP)
 test: check
 	.ci/system chromium
 	$(BIN)/python -m pytest
+
+torture: $(STAMP)
+	$(BIN)/python -m pytest --torture tests/crash/test_faults.py tests/crash/test_kill.py tests/crash/test_schedules.py
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks

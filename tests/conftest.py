@@ -23,6 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--regen", action="store_true", help="rewrite the expected parts of the golden files; review the diff"
     )
+    parser.addoption("--torture", action="store_true", help="try all that can go wrong, not a sample: takes an hour")
 
 
 def pytest_configure() -> None:
@@ -32,14 +33,14 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGHUP, lambda *_: None)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by their folder, and give those with a marker the time that it needs."""
     for item in items:
         if item.path.parent.name in TIMEOUTS_S:
             item.add_marker(item.path.parent.name)
         limits = [limit for marker, limit in TIMEOUTS_S.items() if item.get_closest_marker(marker)]
         if limits and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(max(limits)))
+            item.add_marker(pytest.mark.timeout(max(limits) * (100 if config.getoption("--torture") else 1)))
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +48,12 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("FLOWNB_") or name == "JPY_SESSION_NAME":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def is_torture(request: pytest.FixtureRequest) -> bool:
+    """Return whether all is to be tried, not a sample (`make torture`)."""
+    return bool(request.config.getoption("--torture"))
 
 
 @pytest.fixture

@@ -114,8 +114,10 @@ async def _recall(context: RunContext, key: str, begun: Begun) -> str:
 
 async def ask_again(context: RunContext, node: NodeBase, key: str, begun: Begun, stop: StopScope) -> Decision | None:
     """Ask what became of a node that is never repeated without asking (format.md, section 4.6); None: left unanswered."""
-    before = was_before(context, key)
-    question = context.ledger.state.questions.get(key) or Question(
+    before, state = was_before(context, key), context.ledger.state
+    if key in state.former and key not in state.questions:  # What was said then was about what it did then.
+        context.services.withdraw(key)
+    question = state.questions.get(key) or Question(
         key=key,
         heading=node.heading,
         text=f"`{key}` {before}, and says `once: true`. Did it happen?",

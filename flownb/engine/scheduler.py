@@ -46,6 +46,7 @@ class Scheduler:
         self._succeeded = 0
         self._failed: list[Failed] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._begun = 0
 
     async def run(self) -> Outcome:
         """Run all units. Cancelling it cancels those under way, and ends when they have."""
@@ -54,10 +55,13 @@ class Scheduler:
                 self._start(group, [unit for unit in self._body.units if not unit.waits])
         except BaseExceptionGroup as errors:  # A mistake of ours in one of them: it is raised as it is.
             raise errors.exceptions[0] from None
+        finally:
+            self._ledger.tasks -= self._begun  # Those that were cancelled before their first step.
         return self._outcome()
 
     def _start(self, group: asyncio.TaskGroup, units: list[Unit]) -> None:
         self._ledger.tasks += len(units)
+        self._begun += len(units)
         self._tasks.update(group.create_task(self._drive(group, unit)) for unit in units)
 
     async def _drive(self, group: asyncio.TaskGroup, unit: Unit) -> None:
@@ -80,6 +84,7 @@ class Scheduler:
                         current = None
         finally:
             self._ledger.tasks -= 1
+            self._begun -= 1
 
     def _settle(self, unit: Unit) -> list[Unit]:
         """Note that a unit is done, and return those that now wait for nothing."""

@@ -253,7 +253,7 @@ def prepare_resume(
         program = _program(workflow, bound, settings, redactor)
         definition, versions = definition_of(redactor.text(workflow.text)), versions_of(workflow, program.folder)
         plan = plan_ahead(program, state, definition, redactor, start, versions)
-        withdraw(paths, (*plan.void, *state.used_up))
+        withdraw(paths, state.used_up)
         write_sources(paths, workflow, secrets)
         resumed = e.RunResumed(
             at=utc_now(),

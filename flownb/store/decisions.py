@@ -25,6 +25,7 @@ from flownb.store.files import (
     discard,
     kind_of,
     make_folder,
+    names_in,
     read_file,
     sync_folder,
     write_beside,
@@ -174,8 +175,7 @@ def withdraw(paths: RunPaths, keys: Iterable[str]) -> None:
     """
     check_folders(paths, paths.decisions)
     try:
-        present = {path.name for path in paths.decisions.glob("*.json")}
-        answered = present.intersection(map(_name, keys))
+        answered = names_in(paths.decisions, paths.disk).intersection(map(_name, keys))
         for name in answered:
             _move_aside(paths.decisions / name, paths.disk)
         if answered:

@@ -6,8 +6,8 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -63,6 +63,8 @@ class Disk:
     """Cuts a file off at a size."""
     stat: Callable[[Path], os.stat_result] = os.lstat
     """Tells what stands at a path; follows no link."""
+    scan: Callable[[Path], AbstractContextManager[Iterator[os.DirEntry[str]]]] = os.scandir
+    """Lists what is in a folder."""
     make: Callable[[Path, int], None] = os.mkdir
     """Makes a folder."""
     link: Callable[[Path, Path], None] = os.link
@@ -88,6 +90,19 @@ def kind_of(path: Path, disk: Disk = DISK) -> str:
 
 def _named(mode: int) -> str:
     return next((name for is_it, name in _KINDS if is_it(mode)), "a device")
+
+
+def names_in(folder: Path, disk: Disk = DISK) -> set[str]:
+    """Return the names in a folder; none where it is missing.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    try:
+        with disk.scan(folder) as entries:
+            return {entry.name for entry in entries}
+    except FileNotFoundError:
+        return set()
 
 
 def open_file(path: Path, flags: int, disk: Disk = DISK, mode: int = PRIVATE) -> int:

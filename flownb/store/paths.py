@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from os import DirEntry, scandir
+from os import DirEntry
 from pathlib import Path
 from typing import Final
 
@@ -244,7 +244,7 @@ def list_runs(root: Path, workflow: str | None = None, disk: Disk = DISK) -> lis
     _check_folders([root], disk)
     runs: list[tuple[str, RunPaths]] = []
     try:
-        workflows = _names(root, folders=True)
+        workflows = _names(root, disk, folders=True)
     except OSError as error:
         raise FlowStateError(f"cannot read the state folder {root}: {error}", "make it readable") from error
     for name in workflows:
@@ -253,17 +253,17 @@ def list_runs(root: Path, workflow: str | None = None, disk: Disk = DISK) -> lis
         folder = root / name
         ids: set[str] = set()
         with suppress(OSError):  # One that cannot be read hides no other.
-            ids.update(_names(folder, folders=True))
-            ids.update(found.removesuffix(".json") for found in _names(folder, folders=False))
+            ids.update(_names(folder, disk, folders=True))
+            ids.update(found.removesuffix(".json") for found in _names(folder, disk, folders=False))
         runs.extend((_begun(folder, run_id), RunPaths(root, name, run_id, disk)) for run_id in ids)
     runs.sort(key=lambda run: (run[0], run[1].run_id, run[1].workflow), reverse=True)
     return [paths for _, paths in runs]
 
 
-def _names(folder: Path, *, folders: bool) -> list[str]:
+def _names(folder: Path, disk: Disk, *, folders: bool) -> list[str]:
     """Return the names of the folders in a folder, or of the state files; a link is what it leads to."""
     try:
-        with scandir(folder) as entries:
+        with disk.scan(folder) as entries:
             return [
                 entry.name
                 for entry in entries

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pty
@@ -24,8 +25,8 @@ from flownb.store.journal import load_state
 from flownb.store.paths import RunPaths
 
 ROOT = Path(__file__).parents[2]
-KILLS = 3
-"""How often each run is killed in its middle before it is left alone; each time once more soon after its resume."""
+KILLS, TORTURE = 12, 100
+"""How often runs of each of the five documents are killed: 60 times in all, and 500 by `make torture`."""
 RUN = "crash-run"
 
 MARK = """
@@ -230,7 +231,7 @@ def written(paths: RunPaths) -> int:
 
 
 def run_until_killed(folder: Path, paths: RunPaths, arguments: list[str], more_lines: int, pause: float) -> bool:
-    """Start a command, kill it once the journal has so many lines more; return whether it was in time."""
+    """Start a command, kill it so many seconds after the journal has so many lines more; return whether it was in time."""
     wanted = written(paths) + more_lines
     with subprocess.Popen(
         command(*arguments),
@@ -260,39 +261,60 @@ def arguments_for(turn: int, name: str, paths: RunPaths) -> list[str]:
     return ["resume", RUN]
 
 
+def moments(dice: random.Random, turn: int, length: int) -> tuple[int, float]:
+    """Return after how many lines more, and how many seconds then, a run is killed: by turns as it writes, or at any time."""
+    if turn % 3 == 2:
+        return 0, dice.random() * 1.2
+    return dice.randrange(0, max(2, length // KILLS * 2)), dice.random() * 0.004
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_a_run_killed_at_any_moment_repeats_nothing_that_was_done(tmp_path: Path, name: str) -> None:
-    dice = random.Random(f"{name}-7")  # noqa: S311 the same moments each time
-    undisturbed, folder = tmp_path / "undisturbed", tmp_path / "killed"
-    for place in (undisturbed, folder):
-        place.mkdir()
-        (place / f"{name}.flow.md").write_text(DOCUMENTS[name])
+def test_a_run_killed_at_any_moment_repeats_nothing_that_was_done(
+    tmp_path: Path,
+    name: str,
+    is_torture: bool,  # noqa: FBT001 a fixture
+) -> None:
+    undisturbed = tmp_path / "undisturbed"
+    undisturbed.mkdir()
+    (undisturbed / f"{name}.flow.md").write_text(DOCUMENTS[name])
     whole = flownb(undisturbed, "run", f"{name}.flow.md", "--run-id", RUN, "--no-log")
     assert whole.returncode == 0, whole.stderr
-    length = written(paths_in(undisturbed, name))
-    paths = paths_in(folder, name)
     kills = 0
+    for number in itertools.count():
+        if kills >= (TORTURE if is_torture else KILLS):
+            break
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / f"{name}.flow.md").write_text(DOCUMENTS[name])
+        dice = random.Random(f"{name}-{number + 7}")  # noqa: S311 the same each time
+        kills += kill_and_go_on(name, folder, undisturbed, dice)
+
+
+def kill_and_go_on(name: str, folder: Path, undisturbed: Path, dice: random.Random) -> int:
+    """Kill a run again and again, let it end, and compare it with one that was left alone; return how often it was killed."""
+    paths, expected = paths_in(folder, name), load_state(paths_in(undisturbed, name))
+    length = written(paths_in(undisturbed, name))
+    kills, known = 0, Counter[str]()
     for turn in range(KILLS):
-        lines = dice.randrange(0, max(2, length // KILLS))
-        kills += run_until_killed(folder, paths, arguments_for(turn, name, paths), lines, dice.random() * 0.004)
+        lines, pause = (dice.randrange(0, 6), 0.0) if turn % 2 else moments(dice, turn // 2, length)
+        kills += run_until_killed(folder, paths, arguments_for(turn // 2 + turn % 2, name, paths), lines, pause)
         if not written(paths):
             continue
-        before = load_state(paths)
-        assert before.status in (RunStatus.INTERRUPTED, RunStatus.COMPLETED)
-        done = {key: effects_in(folder)[key] for key in done_in(before)}
+        state = load_state(paths)
+        assert state.status in (RunStatus.INTERRUPTED, RunStatus.COMPLETED)
         if paths.snapshot.exists():
             json.loads(paths.snapshot.read_text())
-        # A second kill may come at once: what the first one kept is looked at after every one.
-        run_until_killed(folder, paths, arguments_for(turn + 1, name, paths), dice.randrange(0, 6), 0)
-        after = load_state(paths)
-        assert done_in(before) <= done_in(after)
-        assert {key: effects_in(folder)[key] for key in done} == done
-    assert kills >= KILLS - 1, "nearly every one was killed in the middle"
-    known = {key: effects_in(folder)[key] for key in done_in(load_state(paths))}
+        # What one kill left is looked at after every one that follows.
+        assert known.keys() <= done_in(state)
+        effects = effects_in(folder)
+        assert {key: effects[key] for key in known} == known
+        known = Counter({key: effects[key] for key in done_in(state)})
+        if state.status is RunStatus.COMPLETED:
+            break
     if load_state(paths).status is not RunStatus.COMPLETED:
         last = flownb(folder, "resume", RUN, "--json")
         assert last.returncode == 0, last.stderr
-    end, expected = load_state(paths), load_state(paths_in(undisturbed, name))
+    end = load_state(paths)
     assert end.status is RunStatus.COMPLETED
     assert end.outputs == expected.outputs
     assert {key: node.output for key, node in end.nodes.items()} == {
@@ -301,6 +323,8 @@ def test_a_run_killed_at_any_moment_repeats_nothing_that_was_done(tmp_path: Path
     effects = effects_in(folder)
     assert effects.keys() == effects_in(undisturbed).keys()
     assert {key: effects[key] for key in known} == known
+    assert max(effects.values()) <= 1 + kills
+    return kills
 
 
 @contextmanager

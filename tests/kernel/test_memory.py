@@ -26,6 +26,9 @@ class Big:
     def __init__(self): self.data = bytearray(b"x") * 5_000_000
 
 def rss_mb():
+    "Memory in use, without what is free and was not given back yet: how much that is depends on how threads took turns."
+    import ctypes
+    ctypes.CDLL(None).malloc_trim(0)
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6
 """
 MADE = "## Made\n```python\n'x' * 5_000_000\n```\n## Object\n```python\nBig()\n```\n"
@@ -53,7 +56,10 @@ def test_fifty_runs_leave_no_more_in_memory_than_one(k: Kernel, way: str) -> Non
         assert k.run(cell).ok is (way != "failing")
     # The thread of the last run lets go of it a moment after the cell has ended.
     k.wait_until(lambda: k.value("count()[1]") in ("1", "2"), "all but the last runs to be gone")
-    assert float(k.value("rss_mb()")) - before < 150, "a run is 10 MB, 50 are 500"
+    # Of 500 MB that 50 runs have, most are given back where no run is kept; that may take a moment.
+    k.wait_until(
+        lambda: float(k.value("rss_mb()")) - before < 150, "the memory of all but the last runs to be given back"
+    )
     kept = "len(get_ipython().find_line_magic('flow_runs').__self__.commands.begun._runs)"
     k.wait_until(lambda: k.value(kept) == "1", "all but the last runs to be forgotten")
 

@@ -122,6 +122,29 @@ def test_each_time_that_a_node_with_once_would_run_again_it_is_asked(go: Go, tmp
     assert set(asked) == {"`group[0]/mail` failed, and says `once: true`. Did it happen?"}
 
 
+@pytest.mark.parametrize("edited", [True, False], ids=["edited above", "from above"])
+def test_what_was_said_about_a_node_with_once_holds_only_for_what_it_was_then(
+    go: Go,
+    tmp_path: Path,
+    edited: bool,  # noqa: FBT001 a parameter of the test
+) -> None:
+    text = "## Src\n\n```expr\nNUMBER\n```\n\n## Mail\n\n- once: true\n\n```python\nEFFECT\nassert src > 9\n```\n"
+    failing = text.replace("NUMBER", "1") + "\n## End\n\n```expr\nmail / 0\n```\n"
+    made = go(failing, saying("happened"))
+    document, state = tmp_path / "main.flow.md", tmp_path / ".flownb"
+    happened = Decision(action="happened", input=7, by="ana")
+    assert flownb.resume(made.id, state_dir=state, decide=lambda _: happened)["mail"] == 7
+    if edited:
+        document.write_text(document.read_text().replace("```expr\n1\n", "```expr\n2\n"))
+    asked: list[str] = []
+
+    def decide(request: Request) -> None:
+        asked.append(request.node)
+
+    waiting = flownb.resume(made.id, state_dir=state, from_node=None if edited else "src", decide=decide)
+    assert (waiting.status, asked, effects(tmp_path)) == ("waiting", ["mail"], 1)
+
+
 def test_what_was_not_kept_of_a_node_that_happened_is_null_and_no_preview(tmp_path: Path, go: Go) -> None:
     text = "## Mail\n\n- once: true\n\n```python\nobject()\n```\n\n## Use\n\n```expr\nmail is none\n```\n"
     made = go(text, saying("happened"))

@@ -389,3 +389,29 @@ def test_run_async_ends_with_one_error_too(state_dir: Path) -> None:
     text = f"# Gone\n\n## One\n\n```python\nimport shutil\nshutil.rmtree({str(state_dir)!r})\n```\n"
     with pytest.raises(FlowStateError, match="was removed"):
         asyncio.run(flownb.run_async(flownb.parse(text), state_dir=state_dir))
+
+
+BOTH = (
+    "# Both\n\n## All\n\n- type: parallel\n\n### One\n\n```checkpoint\nOne?\n```\n\n### Two\n\n```checkpoint\nTwo?\n```\n\n"
+    "### Slow\n\n- executor: thread\n\n```python\nimport time\ntime.sleep(1)\n```\n"
+)
+
+
+def test_a_person_is_asked_nothing_more_once_the_process_was_told_to_end(state_dir: Path) -> None:
+    asked: list[str] = []
+
+    def decide(request: Request) -> None:
+        asked.append(request.node)
+        while len(session.state.open_questions) < 2:  # So that the other one is next in line.
+            time.sleep(0.005)
+        session.end(signal.SIGTERM)
+
+    hooks = Hooks(decide=decide)
+    prepared, _ = start(flownb.parse(BOTH), {}, RunSettings(state_dir=state_dir))
+    queue = MainQueue()
+    with MainInterrupts(lambda: None) as interrupts:
+        session = Session(prepared, hooks, queue.post, interrupts)
+        session.when_finished(queue.wake)
+        session.start()
+        queue.serve(lambda: session.is_finished)
+    assert (session.error, session.state.status, len(asked)) == (None, "cancelled", 1)
