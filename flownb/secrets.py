@@ -151,6 +151,19 @@ class Redactor:
                     text = _around(form).sub(REDACTED, text) if form in self._cores else text.replace(form, REDACTED)
         return self._words.sub(REDACTED, text) if self._words is not None else text
 
+    @property
+    def longest(self) -> int:
+        """Characters of the longest text that `find` looks for."""
+        return max(map(len, self._needles), default=0)
+
+    def find(self, text: str) -> int:
+        """Return where in a text the first secret of four characters or more stands, in any encoding; -1: there is none.
+
+        Args:
+            text: Any text, as a whole file or a part of one that shares `longest` characters with the next.
+        """
+        return min((at for needle in self._needles if (at := text.find(needle)) >= 0), default=-1)
+
     def json(self, value: JsonValue) -> JsonValue:
         """Return a value of the same shape without the secrets in it; the same object where it holds none.
 
