@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
+from flownb.care.finding import Finding, Level
 from flownb.care.sweep import Swept
 from flownb.store.removal import Size
 
@@ -48,3 +50,31 @@ def sum_line(gone: Sequence[Swept], root: str, *, dry_run: bool) -> str:
 
 def _files(count: int) -> str:
     return f"{count:,} file{'s' * (count != 1)}"
+
+
+def finding_text(finding: Finding) -> str:
+    """Return one finding, its hint on lines of its own."""
+    size = f", {size_text(finding.size_bytes)}" if finding.size_bytes is not None else ""
+    place = f"{finding.place}: " if finding.place else ""
+    hint = finding.hint.replace("\n", "\n      ")
+    return f"{place}{finding.level}[{finding.check}]: {finding.message}{size}" + (f"\nhint: {hint}" if hint else "")
+
+
+def findings_text(findings: Sequence[Finding]) -> str:
+    """Return findings as text, of each check at most 50, and how many there are."""
+    shown: list[str] = []
+    counts = Counter(finding.check for finding in findings)
+    told: Counter[str] = Counter()
+    for finding in findings:
+        told[finding.check] += 1
+        if told[finding.check] <= MOST_LINES:
+            shown.append(finding_text(finding))
+        elif told[finding.check] == counts[finding.check]:
+            shown.append(f"… and {counts[finding.check] - MOST_LINES:,} more [{finding.check}]; --json lists all")
+    levels = Counter(finding.level for finding in findings)
+    parts = [
+        f"{levels[level]:,} {level}{'s' * (levels[level] != 1)}"
+        for level in Level
+        if level is not Level.NOTE and levels[level]
+    ]
+    return "\n".join([*shown, ", ".join(parts) or "nothing found"])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
+from flownb.care.doctor import examine, is_something
 from flownb.care.sweep import Rule, Swept, sweep
-from flownb.care.told import MOST_LINES, sum_line, swept_line
-from flownb.cli.options import with_state
+from flownb.care.told import MOST_LINES, findings_text, sum_line, swept_line
+from flownb.cli.options import with_json, with_state
 from flownb.errors import FlowInputError
 from flownb.model.policy import parse_duration
 from flownb.runs.session import utc_now
@@ -41,6 +43,21 @@ def gc(*, keep: int | None, older: str | None, dry_run: bool, state: Path | None
             print_result(swept_line(swept))
     print_result(sum_line(gone, short_path(root), dry_run=dry_run))
     return 1 if left else 0
+
+
+@click.command("doctor")
+@click.argument("path", type=click.Path(path_type=Path), default=".")
+@with_json
+@with_state
+def doctor(*, path: Path, as_json: bool, state: Path | None) -> int:
+    """Look for what is wrong with PATH: a folder and those below it, a notebook or a .flow.md (default: this folder).
+
+    Values of secrets in notebooks and state folders, damaged runs, what died processes left, files open to others, runs
+    that wait or were interrupted, and what is large. Nothing is changed. Exits with 1 where anything is found.
+    """
+    found = list(examine(path, state, os.environ))
+    print_result([finding.as_json() for finding in found] if as_json else findings_text(found))
+    return 1 if is_something(found) else 0
 
 
 def _age(text: str | None) -> float | None:
