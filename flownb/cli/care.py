@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import click
 
 from flownb.care.doctor import examine, is_something
+from flownb.care.schema_text import NAMES, schema_text
 from flownb.care.sweep import Rule, Swept, sweep
 from flownb.care.told import MOST_LINES, findings_text, sum_line, swept_line
-from flownb.cli.options import with_json, with_state
+from flownb.cli.options import ignoring_state, with_json, with_state
 from flownb.errors import FlowInputError
 from flownb.model.policy import parse_duration
 from flownb.runs.session import utc_now
@@ -58,6 +60,21 @@ def doctor(*, path: Path, as_json: bool, state: Path | None) -> int:
     found = list(examine(path, state, os.environ))
     print_result([finding.as_json() for finding in found] if as_json else findings_text(found))
     return 1 if is_something(found) else 0
+
+
+@click.command("schema")
+@click.argument("name", type=click.Choice(NAMES), required=False)
+@ignoring_state
+def schema(*, name: str | None) -> int:
+    """Print a JSON Schema: of the state file, a line of the journal, a decision, front matter or a property list."""
+    if name is not None:
+        print_result(schema_text(name))
+        return 0
+    width = max(map(len, NAMES))
+    for each in NAMES:
+        known = json.loads(schema_text(each))
+        print_result(f"{each.ljust(width)}  {known['$id']}  {known['title']}")
+    return 0
 
 
 def _age(text: str | None) -> float | None:

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from flownb import api
 from flownb.cli.attend import finish, keep_log, serve_here, shows_log_of
-from flownb.cli.care import doctor, gc
+from flownb.cli.care import doctor, gc, schema
 from flownb.cli.inputs import read_given, read_inputs, read_yaml_value
 from flownb.cli.options import ignoring_state, with_inputs, with_json, with_state, with_suspend
 from flownb.errors import (
@@ -102,7 +102,7 @@ def commands() -> None:
     """Run workflows that are written as Markdown."""
 
 
-for _command in (gc, doctor):
+for _command in (gc, doctor, schema):
     commands.add_command(_command)
 
 
