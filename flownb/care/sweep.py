@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from flownb.care.look import look_at
-from flownb.errors import FlowStateError
+from flownb.errors import FlowInputError, FlowStateError
 from flownb.model.events import RunStatus
+from flownb.model.policy import parse_duration
 from flownb.model.state import RunState
 from flownb.store.files import DISK, MARK, Disk
 from flownb.store.folding import FINAL
@@ -42,6 +43,24 @@ class Rule:
     def deletes_runs(self) -> bool:
         """Whether any run is deleted."""
         return self.keep is not None or self.older_s is not None
+
+
+def read_rule(keep: int | None, older: str | None) -> Rule:
+    """Return the rule that a person gives.
+
+    Args:
+        keep: How many stay; None: not said.
+        older: An age, as `30d`; None: not said.
+
+    Raises:
+        FlowInputError: It is none.
+    """
+    if keep is not None and keep < 0:
+        raise FlowInputError(f"--keep {keep}: this is no number of runs", "as in: --keep 20")
+    try:
+        return Rule(keep, None if older is None else parse_duration(older))
+    except ValueError as error:
+        raise FlowInputError(f"--older {older}: {error}", "as in: --older 30d") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from flownb.care.finding import Finding, Level
@@ -25,27 +26,43 @@ def size_text(size_bytes: int) -> str:
     return f"{size_bytes} byte{'s' * (size_bytes != 1)}" if unit == "bytes" else f"{amount:.1f} {unit}"
 
 
-def swept_line(swept: Swept) -> str:
-    """Return what one thing was that is gone, or why it is not."""
-    if swept.left:
-        return f"{swept.place}: {swept.left}"
-    return f"{swept.place}  {swept.what}  {_files(swept.size.files)}  {size_text(swept.size.size_bytes)}"
+@dataclass(slots=True)
+class Tally:
+    """Adds up what is swept, and says what of it is shown: at most 50 lines."""
 
+    root: str
+    """The state folder, as it is shown."""
+    dry_run: bool
+    """Whether nothing is deleted."""
+    runs: int = 0
+    """How many runs are gone."""
+    things: int = 0
+    """How many things are gone: runs, and what was not whole or not named."""
+    size: Size = field(default_factory=Size)
+    """What they held."""
+    failures: int = 0
+    """How many things could not be deleted."""
 
-def sum_line(gone: Sequence[Swept], root: str, *, dry_run: bool) -> str:
-    """Return how much was freed in a state folder, or would be; first how many lines were left out.
+    def take(self, swept: Swept) -> str:
+        """Return the line for one thing; empty where enough was shown."""
+        if swept.left:
+            self.failures += swept.is_failure
+            return f"left: {swept.place}: {swept.left}"
+        self.things += 1
+        self.runs += swept.is_run
+        self.size += swept.size
+        size = size_text(swept.size.size_bytes)
+        return f"{swept.place}  {swept.what}  {_files(swept.size.files)}  {size}" if self.things <= MOST_LINES else ""
 
-    Args:
-        gone: All that is gone.
-        root: The state folder, as it is shown.
-        dry_run: Whether nothing was deleted.
-    """
-    size = sum((swept.size for swept in gone), Size())
-    runs = sum(swept.is_run for swept in gone)
-    head = f"… and {len(gone) - MOST_LINES:,} more\n" if len(gone) > MOST_LINES else ""
-    verb = "would free" if dry_run else "freed"
-    told = f"{runs:,} run{'s' * (runs != 1)}, {_files(size.files)}, {size_text(size.size_bytes)}"
-    return f"{head}{verb} in {root}: {told if gone else 'nothing'}"
+    def total(self) -> str:
+        """Return what was freed, or would be; before it, how many lines were left out."""
+        more = self.things - MOST_LINES
+        head = f"… and {more:,} more\n" if more > 0 else ""
+        verb = "would free" if self.dry_run else "freed"
+        told = (
+            f"{self.runs:,} run{'s' * (self.runs != 1)}, {_files(self.size.files)}, {size_text(self.size.size_bytes)}"
+        )
+        return f"{head}{verb} in {self.root}: {told if self.things else 'nothing'}"
 
 
 def _files(count: int) -> str:

@@ -10,11 +10,9 @@ import click
 
 from flownb.care.doctor import examine, is_something
 from flownb.care.schema_text import NAMES, schema_text
-from flownb.care.sweep import Rule, Swept, sweep
-from flownb.care.told import MOST_LINES, findings_text, sum_line, swept_line
+from flownb.care.sweep import read_rule, sweep
+from flownb.care.told import Tally, findings_text
 from flownb.cli.options import ignoring_state, with_json, with_state
-from flownb.errors import FlowInputError
-from flownb.model.policy import parse_duration
 from flownb.runs.session import utc_now
 from flownb.store.naming import short_path
 from flownb.store.paths import state_folder_in
@@ -32,19 +30,15 @@ def gc(*, keep: int | None, older: str | None, dry_run: bool, state: Path | None
     Runs that go on, wait or were interrupted are never touched. As in: flownb gc --keep 20 --older 30d
     """
     root = state or state_folder_in()
-    rule = Rule(keep, _age(older))
-    gone: list[Swept] = []
-    left = 0
-    for swept in sweep(root, rule, utc_now(), dry_run=dry_run):
+    tally = Tally(short_path(root), dry_run)
+    for swept in sweep(root, read_rule(keep, older), utc_now(), dry_run=dry_run):
+        line = tally.take(swept)
         if swept.left:
-            left += swept.is_failure
-            say(f"warning: left: {swept_line(swept)}")
-            continue
-        gone.append(swept)
-        if len(gone) <= MOST_LINES:
-            print_result(swept_line(swept))
-    print_result(sum_line(gone, short_path(root), dry_run=dry_run))
-    return 1 if left else 0
+            say(f"warning: {line}")
+        elif line:
+            print_result(line)
+    print_result(tally.total())
+    return 1 if tally.failures else 0
 
 
 @click.command("doctor")
@@ -75,11 +69,3 @@ def schema(*, name: str | None) -> int:
         known = json.loads(schema_text(each))
         print_result(f"{each.ljust(width)}  {known['$id']}  {known['title']}")
     return 0
-
-
-def _age(text: str | None) -> float | None:
-    """Return an age in seconds."""
-    try:
-        return None if text is None else parse_duration(text)
-    except ValueError as error:
-        raise FlowInputError(f"--older {text}: {error}", "as in: --older 30d") from None
