@@ -62,7 +62,7 @@ def check_every_run(root: Path) -> int:
     for paths in list_runs(root):
         state = stored_state(paths)
         assert (state.status, state.nodes["a"].output) == (RunStatus.COMPLETED, int(paths.run_id[1:]))
-        if paths.journal.exists():
+        if int(paths.run_id[1:]) % 3:
             assert load_state(paths).nodes == state.nodes
             assert len(list(paths.artifacts.iterdir())) == FILES
     return len(found)

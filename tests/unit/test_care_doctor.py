@@ -148,6 +148,12 @@ def test_a_secret_of_several_lines_is_found_where_a_notebook_keeps_lines_apart(h
     assert places(found(environment={"TOKEN": value})) == ["n.ipynb: cell 1"]
 
 
+def test_a_secret_that_is_a_number_is_found_in_its_output(home: Path) -> None:
+    output = {"output_type": "display_data", "data": {"application/json": {"n": 47114712}}, "metadata": {}}
+    (home / "n.ipynb").write_text(notebook(code("", outputs=[output])))
+    assert places(found(environment={"TOKEN": "47114712"})) == ["n.ipynb: cell 1, output 1"]
+
+
 def test_notebooks_of_version_3_and_broken_ones_are_looked_through(home: Path) -> None:
     old = {"nbformat": 3, "worksheets": [{"cells": [{"cell_type": "code", "input": [SECRET], "outputs": []}]}]}
     (home / "old.ipynb").write_text(json.dumps(old))

@@ -187,6 +187,32 @@ def test_a_run_that_is_resumed_in_between_stays(state_dir: Path) -> None:
     assert {item.place for item in items} == {"a/a", "flow/r1"}
 
 
+def test_an_artifact_that_a_resume_names_in_between_stays(state_dir: Path) -> None:
+    paths = ended(state_dir, "r1", "flow", RunStatus.FAILED)
+    kept = artifact(paths, DIGESTS[0])
+    calls: list[int] = []
+
+    def resume(path: Path) -> os.stat_result:
+        if path == paths.lock and not calls:  # Looked at right before it is taken.
+            calls.append(1)
+            with Journal.open_for_append(paths) as journal:
+                append(journal, [e.RunResumed(at=later(9), definition="abc")])
+        return os.lstat(path)
+
+    assert list(sweep(state_dir, Rule(), NOW, disk=Disk(stat=resume))) == []
+    assert calls == [1]
+    assert kept.exists()
+
+
+def test_a_link_that_takes_a_run_s_place_in_between_is_refused(state_dir: Path, tmp_path: Path) -> None:
+    elsewhere = ended(tmp_path / "elsewhere", "r1")
+    (state_dir / "flow").mkdir(parents=True)
+    (state_dir / "flow" / "r1").symlink_to(elsewhere.folder)
+    with pytest.raises(FlowStateError, match="a symbolic link stands in place of the folder"):
+        remove_run(RunPaths(state_dir, "flow", "r1"), lambda: True)
+    assert elsewhere.journal.exists()
+
+
 def test_a_run_that_another_one_takes_over_from_stays_while_that_can_go_on(state_dir: Path) -> None:
     ended(state_dir, "r1")
     start = e.RunStarted(at=AT, run_id="r2", workflow="flow", definition="abc", reuses="r1")
@@ -262,13 +288,14 @@ def test_files_that_are_not_whole_go_from_runs_that_ended(state_dir: Path) -> No
         paths.decisions / ".review.json.0123456789ab.tmp",
         paths.folder.parent / ".r1.json.0123456789ab.tmp",
         paths.folder.parent / ".gone.json.0123456789ab.tmp",
+        paths.folder.parent / ".another.tmp",
         artifact(paths, DIGESTS[0]).with_name(".y.tmp"),
     ]
     for place in places:
         place.write_bytes(b"half")
-    assert sum((item.size for item in swept(state_dir, dry_run=True)), Size()) == Size(6, 120)
+    assert sum((item.size for item in swept(state_dir, dry_run=True)), Size()) == Size(7, 124)
     assert all(place.exists() for place in places)
-    assert sum((item.size for item in swept(state_dir)), Size()) == Size(6, 120)
+    assert sum((item.size for item in swept(state_dir)), Size()) == Size(7, 124)
     assert [place for place in places if place.exists()] == []
     assert swept(state_dir) == []
 
@@ -299,6 +326,7 @@ def test_a_dry_run_writes_nothing_and_says_the_same(state_dir: Path) -> None:
     stored_state(make_run(state_dir, [started("i1")], run_id="i1"))
     (state_dir / "flow" / ".old.0123456789ab.tmp").mkdir()
     (state_dir / "flow" / "r1.json").unlink()
+    (state_dir / "flow" / ".r1.json.0123456789ab.tmp").touch()
     before = all_in(state_dir)
     told = swept(state_dir, keep=1, dry_run=True)
     assert all_in(state_dir) == before
@@ -343,6 +371,7 @@ def test_whichever_call_fails_a_run_is_whole_or_gone(
 
     list(sweep(state_dir, Rule(0), NOW, disk=Disk(**{call: broken})))  # type: ignore[arg-type] # of every call's kind
     if ids(state_dir):
+        assert paths.journal.exists() is has_journal
         found = stored_state(paths)
         assert (found.status, found.finished_at, found.nodes["a"].output) == (before.status, before.finished_at, 1)
     swept(state_dir, keep=0)
