@@ -14,7 +14,7 @@ from flownb.disguises import disguises
 from flownb.errors import FlowInputError
 from flownb.templates.terms import REDACTED
 
-_SHORTEST: Final = 4
+SHORTEST: Final = 4
 """Characters of the shortest secret that is hidden also inside words, and in other encodings."""
 _LETTER: Final = re.compile(r"\w")
 _SHORTEST_LINE: Final = 6
@@ -96,7 +96,7 @@ def _mark(name: str, number: int | str) -> str:
 
 def _written(value: str) -> list[str]:
     """Return how a value may stand in a document, itself first; of a short one nothing, as it may stand in any word."""
-    if len(value.strip()) < _SHORTEST:
+    if len(value.strip()) < SHORTEST:
         return []
     ways, cores = disguises(value)
     return [value, *sorted((ways | cores) - {value}, key=lambda form: (-len(form), form))]
@@ -116,13 +116,13 @@ class Redactor:
         """
         parts = {part for value in values if value.strip() for part in _parts(value)}
         self._numbers = frozenset(parts)
-        short = sorted((part for part in parts if len(part) < _SHORTEST), key=len, reverse=True)
+        short = sorted((part for part in parts if len(part) < SHORTEST), key=len, reverse=True)
         self._words = re.compile("|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in short)) if short else None
         plain: set[str] = set()
         cores: set[str] = set()
         for part in parts.difference(short):
             ways, inner = disguises(part)
-            plain, cores = plain | {way for way in ways if len(way) >= _SHORTEST}, cores | inner
+            plain, cores = plain | {way for way in ways if len(way) >= SHORTEST}, cores | inner
         self._cores = frozenset(cores - plain)
         self._forms = tuple(sorted(plain | cores, key=lambda form: (-len(form), form)))
         needles: list[str] = []
@@ -150,6 +150,19 @@ class Redactor:
                 if form in text:
                     text = _around(form).sub(REDACTED, text) if form in self._cores else text.replace(form, REDACTED)
         return self._words.sub(REDACTED, text) if self._words is not None else text
+
+    @property
+    def longest(self) -> int:
+        """Characters of the longest text that `find` looks for."""
+        return max(map(len, self._needles), default=0)
+
+    def find(self, text: str) -> int:
+        """Return where in a text the first secret of four characters or more stands, in any encoding; -1: there is none.
+
+        Args:
+            text: Any text, as a whole file or a part of one that shares `longest` characters with the next.
+        """
+        return min((at for needle in self._needles if (at := text.find(needle)) >= 0), default=-1)
 
     def json(self, value: JsonValue) -> JsonValue:
         """Return a value of the same shape without the secrets in it; the same object where it holds none.
@@ -221,10 +234,10 @@ class Starts:
         """
         self._words, self._longest = words, max(map(len, forms), default=0)
         self._forms, self._letters = forms, frozenset("".join(forms))
-        self._first = {form[:size] for form in forms for size in range(1, _SHORTEST)}
+        self._first = {form[:size] for form in forms for size in range(1, SHORTEST)}
         self._heads: dict[str, list[str]] = {}
         for form in forms:
-            self._heads.setdefault(form[:_SHORTEST], []).append(form)
+            self._heads.setdefault(form[:SHORTEST], []).append(form)
 
     def split(self, text: str) -> int:
         """Return how much of a text can be redacted and shown: what comes next cannot make more of it a secret.
@@ -243,10 +256,10 @@ class Starts:
             return len(text)
         for at in range(max(start, len(text) - self._longest + 1), len(text)):
             rest = text[at:]
-            if len(rest) < _SHORTEST:
+            if len(rest) < SHORTEST:
                 if rest in self._first:
                     return at
-            elif any(form.startswith(rest) and form != rest for form in self._heads.get(rest[:_SHORTEST], ())):
+            elif any(form.startswith(rest) and form != rest for form in self._heads.get(rest[:SHORTEST], ())):
                 return at
         return len(text)
 
@@ -261,7 +274,7 @@ class Starts:
 
     def _word(self, text: str) -> int:
         """Return where the last word begins, if it is a short secret or the beginning of one."""
-        for size in range(min(_SHORTEST - 1, len(text)), 0, -1):
+        for size in range(min(SHORTEST - 1, len(text)), 0, -1):
             rest, before = text[-size:], text[-size - 1 : -size]
             if not _LETTER.fullmatch(before) and any(word.startswith(rest) for word in self._words):
                 return len(text) - size

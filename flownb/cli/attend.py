@@ -17,8 +17,9 @@ from flownb.render.log import write_log
 from flownb.runs.hooks import Hooks
 from flownb.runs.run import Run, run_error
 from flownb.runs.session import default_decision
-from flownb.store.paths import RunPaths, state_folder_in
-from flownb.terminal.output import leave_closed_terminal, print_result, say, short_path, tell
+from flownb.store.naming import short_path, state_option
+from flownb.store.paths import RunPaths
+from flownb.terminal.output import leave_closed_terminal, print_result, say, tell
 from flownb.terminal.progress import ProgressDisplay, error_console
 from flownb.terminal.prompt import TerminalAsker, can_answer
 from flownb.text.logsection import find_log
@@ -119,10 +120,3 @@ def shows_log_of(document: Path, made: Run) -> bool:
         return False
     found = find_log(text)
     return found is not None and f"`{made.id}`" in text[slice(*found)]
-
-
-def state_option(paths: RunPaths) -> str:
-    """Return the option that a later command needs to find a run; empty where its default does."""
-    return (
-        "" if paths.root.resolve() == state_folder_in().resolve() else f" --state {shlex.quote(short_path(paths.root))}"
-    )

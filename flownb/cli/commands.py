@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import click
 from pydantic import JsonValue
 
 from flownb import api
-from flownb.cli.attend import finish, keep_log, serve_here, shows_log_of, state_option
+from flownb.cli.attend import finish, keep_log, serve_here, shows_log_of
+from flownb.cli.care import doctor, gc, schema
 from flownb.cli.inputs import read_given, read_inputs, read_yaml_value
+from flownb.cli.options import ignoring_state, with_inputs, with_json, with_state, with_suspend
 from flownb.cli.values import show_value
 from flownb.errors import (
     Diagnostic,
@@ -39,6 +41,7 @@ from flownb.runs.session import Prepared, utc_now
 from flownb.runs.start import start
 from flownb.store.decisions import asked
 from flownb.store.journal import has_begun
+from flownb.store.naming import state_option
 from flownb.store.paths import LAST, RunPaths, find_run, state_folder_in
 from flownb.terminal.output import draw_problems, print_result, say, tell
 from flownb.terminal.prompt import ask_secret, can_answer
@@ -49,7 +52,6 @@ USAGE: Final = 2
 INTERRUPTED: Final = 130
 """Exit code: Ctrl-C."""
 _DOCUMENT: Final = ".flow.md"
-_F = TypeVar("_F", bound=Callable[..., object])  # As click writes it: a command may take anything.
 
 
 def main() -> None:
@@ -96,45 +98,19 @@ def _told(error: BaseException) -> int:
     return USAGE
 
 
-def _with_state(command: _F) -> _F:
-    return click.option(
-        "--state",
-        type=click.Path(path_type=Path),
-        envvar="FLOWNB_STATE_DIR",
-        metavar="DIR",
-        help="Where runs are kept.",
-    )(command)
-
-
-def _ignoring_state(command: _F) -> _F:
-    return click.option("--state", expose_value=False, hidden=True, help="Nothing is kept by this command.")(command)
-
-
-def _with_json(command: _F) -> _F:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
-
-
-def _with_inputs(command: _F) -> _F:
-    return click.option(
-        "-i", "given", multiple=True, metavar="NAME=VALUE", help="An input; the value is read as YAML. May be repeated."
-    )(command)
-
-
-def _with_suspend(command: _F) -> _F:
-    return click.option("--suspend", is_flag=True, help="At a checkpoint save, say how to go on, and exit with 75.")(
-        command
-    )
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="flownb")
 def commands() -> None:
     """Run workflows that are written as Markdown."""
 
 
+for _command in (gc, doctor, schema):
+    commands.add_command(_command)
+
+
 @commands.command("run")
 @click.argument("file")
-@_with_inputs
+@with_inputs
 @click.option("--inputs", "inputs_file", type=click.Path(path_type=Path), help="A YAML or JSON file: input → value.")
 @click.option("--dry-run", is_flag=True, help="Show what would run and what would be asked.")
 @click.option("--run-id", metavar="ID", help="The run's id; that of a run that exists resumes it with this text.")
@@ -146,9 +122,9 @@ def commands() -> None:
 )
 @click.option("--no-cache", is_flag=True, help="Make the values of nodes with `cache` anew.")
 @click.option("--no-log", is_flag=True, help="Do not write the execution log at the end of the file.")
-@_with_suspend
-@_with_json
-@_with_state
+@with_suspend
+@with_json
+@with_state
 def run_workflow(  # noqa: PLR0913, PLR0917 click hands over one for each option
     file: str,
     given: tuple[str, ...],
@@ -192,10 +168,10 @@ def run_workflow(  # noqa: PLR0913, PLR0917 click hands over one for each option
 @click.option("--from", "from_node", metavar="NODE", help="Run this node and all below it again.")
 @click.option("--as-was", is_flag=True, help="Go by the stored text, not by the document as it is now.")
 @click.option("--no-cache", is_flag=True, help="Make the values of nodes with `cache` anew.")
-@_with_inputs
-@_with_suspend
-@_with_json
-@_with_state
+@with_inputs
+@with_suspend
+@with_json
+@with_state
 def resume_run(
     run_id: str,
     from_node: str | None,
@@ -223,8 +199,8 @@ def resume_run(
 
 @commands.command("runs")
 @click.argument("workflow", required=False)
-@_with_json
-@_with_state
+@with_json
+@with_state
 def list_runs(workflow: str | None, as_json: bool, state: Path | None) -> int:
     """List the runs that are kept, newest first."""
     found, unread = api.survey(workflow, state)
@@ -260,8 +236,8 @@ def list_runs(workflow: str | None, as_json: bool, state: Path | None) -> int:
 @click.argument("run_id")
 @click.option("--value", metavar="NODE", help="Print this node's value: text, JSON, or the first rows of a table.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="With --value: write all of it to a file.")
-@_with_json
-@_with_state
+@with_json
+@with_state
 def show_run(run_id: str, value: str | None, out: Path | None, as_json: bool, state: Path | None) -> int:
     """Show a run's log, from what is stored of it; or one value.
 
@@ -282,7 +258,7 @@ def show_run(run_id: str, value: str | None, out: Path | None, as_json: bool, st
 @click.argument("node")
 @click.argument("action", type=click.Choice([str(action) for action in Action]))
 @click.argument("text", required=False)
-@_with_state
+@with_state
 def decide(run_id: str, node: str, action: str, text: str | None, state: Path | None) -> int:
     """Answer a checkpoint of a run, also of one that another process runs.
 
@@ -305,8 +281,8 @@ def decide(run_id: str, node: str, action: str, text: str | None, state: Path | 
 
 @commands.command("validate")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@_with_json
-@_ignoring_state
+@with_json
+@ignoring_state
 def validate(files: tuple[str, ...], as_json: bool) -> int:
     """Show everything that is wrong with workflows; exit with 2 where any cannot run."""
     problems: list[Diagnostic] = []
@@ -329,7 +305,7 @@ def validate(files: tuple[str, ...], as_json: bool) -> int:
 @commands.command("graph")
 @click.argument("file")
 @click.option("--format", "form", type=click.Choice(["mermaid", "text", "json"]), default="mermaid", show_default=True)
-@_ignoring_state
+@ignoring_state
 def draw_graph(file: str, form: str) -> int:
     """Draw what FILE would run: as a Mermaid flowchart, as text by waves, or as JSON."""
     workflow = load(file)

@@ -13,7 +13,8 @@ from flownb.render.rows import rows_of
 from flownb.runs.run import Run
 from flownb.store.artifacts import ArtifactStore
 from flownb.store.files import write_atomically
-from flownb.terminal.output import print_result, say, short_path
+from flownb.store.naming import short_path
+from flownb.terminal.output import print_result, say
 
 
 def show_value(run: Run, key: str, out: Path | None) -> None:

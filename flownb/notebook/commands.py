@@ -15,6 +15,8 @@ from IPython.core.magic_arguments import MagicArgumentParser
 from IPython.display import display
 
 from flownb import api
+from flownb.care.sweep import read_rule, sweep
+from flownb.care.told import Tally
 from flownb.errors import Diagnostic, FlowError, FlowInputError, FlowSyntaxError
 from flownb.model.decision import Decision, Question, Via, user_name
 from flownb.model.workflow import Workflow
@@ -29,15 +31,16 @@ from flownb.notebook.publishing import DisplayCapture, NotebookPython, publish_m
 from flownb.notebook.transform import keeping_lines
 from flownb.parse.workflow import diagnose
 from flownb.plan.resume import ResumePlan
-from flownb.render.inert import code_span
+from flownb.render.inert import code_span, visible
 from flownb.render.problems import render_problems
 from flownb.runs.prepare import RunSettings
 from flownb.runs.prepare import load as load_document
 from flownb.runs.run import Run
-from flownb.runs.session import Prepared
+from flownb.runs.session import Prepared, utc_now
 from flownb.runs.start import start
 from flownb.runtimes.registry import Registry, load_registry
 from flownb.store.files import write_atomically
+from flownb.store.naming import short_path
 from flownb.store.paths import find_run
 from flownb.terminal.prompt import read_yaml
 
@@ -168,6 +171,16 @@ class Commands:
         """Show the plan of a workflow in a file."""
         options = parse_line(parser, line, self.shell.user_ns)
         self._show_plan(self._load(options.file))
+
+    def collect(self, parser: Parser, line: str) -> None:
+        """Delete what nobody needs of the runs that are kept here."""
+        options = parse_line(parser, line, self.shell.user_ns)
+        root = Path(options.state).expanduser() if options.state else self._state_dir()
+        tally = Tally(short_path(root), options.dry_run)
+        for swept in sweep(root, read_rule(options.keep, options.older), utc_now(), dry_run=options.dry_run):
+            if told := tally.take(swept):
+                print(visible(told))  # noqa: T201 A cell's output.
+        print(visible(tally.total()))  # noqa: T201 A cell's output.
 
     def display_run(self, run: Run) -> None:
         """Show a run as its log, unless the cell that runs now shows it already; what IPython calls for a cell's value."""

@@ -179,6 +179,22 @@ class FlowMagics(Magics):
         """Show the plan of a workflow in a file: graph, waves, what would be asked. Nothing is run."""
         self.commands.graph(_parser(self.flow_graph), line)
 
+    @no_var_expand
+    @magic_arguments("flow_gc")
+    @argument("--keep", metavar="N", type=int, help="keep the newest N of each workflow")
+    @argument("--older", metavar="AGE", help="only runs that ended longer ago, as 30d or 12h")
+    @argument("--dry-run", action="store_true", help="show what would be deleted, and delete nothing")
+    @argument("--state", metavar="DIR", help="the folder that holds the runs; else the one beside this notebook")
+    @_magic(line_magic, "flow_gc")
+    def flow_gc(self, line: str) -> None:
+        """Delete runs that ended, and files that nothing needs; without --keep and --older only such files.
+
+        Runs that go on, wait or were interrupted are never touched. An example:
+
+            %flow_gc --keep 20 --older 30d
+        """
+        self.commands.collect(_parser(self.flow_gc), line)
+
 
 def load(shell: Any) -> None:  # Any: kernels and terminals differ
     """Register the magics in a shell. Doing it twice is harmless."""

@@ -23,6 +23,10 @@ from flownb.parse.keys import own_keys
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 """The JSON Schema version."""
+ID: Final = "urn:flownb"
+"""How the ids of flownb's schemas begin: `urn:flownb:state:1`."""
+VERSION: Final = 1
+"""The number of the document's format (format.md)."""
 _TEXT: Final[Mapping[str, JsonValue]] = {"type": "string"}
 _DURATION: Final[Mapping[str, JsonValue]] = {
     "type": "string",
@@ -99,6 +103,7 @@ def front_matter_schema() -> dict[str, JsonValue]:
     properties = {**own, **_record(schema["properties"]), **_VERSION}
     return {
         "$schema": DIALECT,
+        "$id": f"{ID}:front-matter:{VERSION}",
         "title": "Front matter of a flow document",
         "type": "object",
         "properties": properties,
@@ -124,6 +129,7 @@ def properties_schema(kinds: Mapping[str, type[Leaf]] = BUILTIN_KINDS) -> dict[s
         definitions[name] = {"properties": dict(own), **({"required": list(required)} if required else {})}
     return {
         "$schema": DIALECT,
+        "$id": f"{ID}:properties:{VERSION}",
         "title": "Properties of a node in a flow document",
         "type": "object",
         "properties": {
@@ -143,18 +149,24 @@ def _schema_of(model: type[BaseModel]) -> dict[str, JsonValue]:
     whole: dict[str, JsonValue] = schema
     if "properties" not in schema:
         whole = definitions.pop(schema["$ref"].rsplit("/", 1)[-1])
-    described = _described(_record(whole["properties"]), model)
+    properties = described(_record(whole["properties"]), model)
     for option in definitions.get("Retry", {}).get("anyOf", ()):
         if "properties" in option:
-            option["properties"] = _described(option["properties"], Retry)
-    return _record(_plain({"properties": described, "$defs": definitions}))
+            option["properties"] = described(option["properties"], Retry)
+    return _record(_plain({"properties": properties, "$defs": definitions}))
 
 
-def _described(properties: Mapping[str, JsonValue], model: type[BaseModel]) -> dict[str, JsonValue]:
-    """Return properties with the texts that stand below the model's fields."""
+def described(properties: Mapping[str, JsonValue], model: type[BaseModel]) -> dict[str, JsonValue]:
+    """Return properties with the texts that stand below the model's fields.
+
+    Args:
+        properties: Field → its schema.
+        model: The model whose source says what the fields are.
+    """
     found: dict[str, JsonValue] = {}
     for key, value in properties.items():
-        told = next((text for base in model.__mro__ if (text := _field_texts(base).get(key))), "")
+        texts = map(_field_texts, model.__mro__)
+        told = next((text for known in texts if (text := known.get(key) or known.get(f"{key}_"))), "")
         found[key] = {**_record(value), "description": told} if told else value
     return found
 

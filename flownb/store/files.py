@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
@@ -73,6 +74,8 @@ class Disk:
     """Gives a file another name, in place of what has it."""
     remove: Callable[[Path], None] = os.unlink
     """Takes a name away."""
+    remove_folder: Callable[[Path], None] = shutil.rmtree
+    """Takes a folder away, and all that is in it; follows no link."""
 
 
 DISK: Final = Disk()
@@ -128,6 +131,29 @@ def open_file(path: Path, flags: int, disk: Disk = DISK, mode: int = PRIVATE) ->
         os.close(descriptor)
         raise OSError(errno.EINVAL, f"{_named(found)} stands in place of a file")
     return descriptor
+
+
+def found_below(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Give everything in a folder and in those in it, with what the system tells of it; no link is followed.
+
+    A folder comes before what is in it. What cannot be looked at, or is gone by now, is left out.
+
+    Args:
+        folder: The folder; where there is none, nothing is given.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            paths = sorted(Path(entry) for entry in entries)
+    except OSError:
+        return
+    for path in paths:
+        try:
+            found = path.lstat()
+        except OSError:
+            continue
+        yield path, found
+        if stat.S_ISDIR(found.st_mode):
+            yield from found_below(path)
 
 
 def read_file(path: Path, disk: Disk = DISK, limit: int | None = None) -> bytes:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from flownb.errors import FlowInputError, FlowStateError
-from flownb.store.files import DISK, Disk, kind_of, make_folder, sync_folder, write_private
+from flownb.store.files import DISK, Disk, kind_of, make_folder, read_file, sync_folder, write_private
 
 LETTERS: Final = "23456789abcdefghijkmnpqrstuvwxyz"
 """What the end of a run's id is made of, as it sorts: nothing that looks like something else."""
@@ -24,8 +24,9 @@ LAST: Final = "last"
 _BY_HAND: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MADE: Final = re.compile(r"(\d{8}T\d{6}-[a-z0-9]{2})[a-z0-9]{2}")
 _SHOWN: Final = 5
-_IGNORED: Final = """\
-# Written by flownb: what only a resume needs stays out of git; the runs' states and texts may go in.
+_BY_US: Final = "# Written by flownb"
+_IGNORED: Final = f"""\
+{_BY_US}: what only a resume needs stays out of git; the runs' states and texts may go in.
 */*/journal.jsonl
 */*/artifacts/
 */*/lock
@@ -41,6 +42,16 @@ def state_folder_in(folder: Path | None = None) -> Path:
         folder: The document's folder; None: the working directory.
     """
     return (folder or Path()) / ".flownb"
+
+
+def is_state_folder(folder: Path) -> bool:
+    """Return whether runs are kept in a folder: by its name, or because flownb wrote its `.gitignore`."""
+    if folder.name == state_folder_in().name:
+        return True
+    try:
+        return read_file(folder / ".gitignore", limit=len(_BY_US)) == _BY_US.encode()
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

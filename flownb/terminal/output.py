@@ -34,12 +34,6 @@ def _text_of(source: str) -> tuple[str, int]:
         return "", 1
 
 
-def short_path(path: Path) -> str:
-    """Return a path as it is shown: relative where it lies below the working directory."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative
-
-
 def print_result(result: str | Mapping[str, JsonValue] | Sequence[Mapping[str, JsonValue]]) -> None:
     """Write a result to standard output: text, or data as JSON in which what is no number is null; neither moves a terminal."""
     if isinstance(result, str):

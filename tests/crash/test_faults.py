@@ -143,7 +143,7 @@ def attempt(
     decide: Callable[[Request], Decision | None] = answer,
 ) -> Run:
     """Begin the run, or go on with it."""
-    around = RunSettings(state_dir=folder / ".flownb", folder=folder, disk=disk)
+    settings = RunSettings(state_dir=folder / ".flownb", folder=folder, disk=disk)
 
     def watch(event: Event, _state: RunState) -> None:
         told.append(event)
@@ -151,10 +151,10 @@ def attempt(
     if has_begun(paths_in(folder, run_id)):
         stored = read_journal(paths_in(folder, run_id).journal)
         is_new = not any(isinstance(event, e.RunResumed) for event in stored)
-        prepared, _ = take_up(run_id, around, {}, from_node=case.again if case.again and is_new else None)
+        prepared, _ = take_up(run_id, settings, {}, from_node=case.again if case.again and is_new else None)
     else:
         reuse = "r0" if case.earlier and run_id == "r1" else None
-        prepared, _ = start(load(folder / "doc.flow.md"), {}, around, run_id, reuse=reuse)
+        prepared, _ = start(load(folder / "doc.flow.md"), {}, settings, run_id, reuse=reuse)
     return serve(prepared, Hooks(decide=decide, watch=watch))
 
 

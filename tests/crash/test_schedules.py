@@ -23,8 +23,9 @@ from flownb.model.policy import ExecutorName
 from flownb.model.state import RunState
 from flownb.runs.hooks import Hooks
 from flownb.runs.prepare import RunSettings, load
-from flownb.runs.session import Prepared, Session, Stop
+from flownb.runs.session import Prepared, Session
 from flownb.runs.start import start
+from flownb.runs.stop import Stop
 from flownb.store.journal import fold, read_journal
 from flownb.store.paths import RunPaths
 from tests.crash.generated import Document, Maker, Step, every, written

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import flownb
+from tests.schemas import check_files
 
 HERE = Path(__file__).parent
 MEET_S = 5.0
@@ -118,6 +119,13 @@ def site() -> Iterator[Site]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture(autouse=True)
+def _fitting_files(tmp_path: Path) -> Iterator[None]:
+    """See that all files of all runs fit their schemas."""
+    yield
+    check_files(tmp_path / ".flownb")
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from flownb.model.events import Event, RunStatus
 from flownb.model.state_file import state_json
 from flownb.render.log import render_log
 from flownb.store.journal import fold
-from tests.runs import AT, later, started
-from tests.unit.test_engine_failing import approve, node, open_question, run
+from tests.runs import AT, later, node, started
+from tests.unit.test_engine_failing import approve, open_question, run
 
 WHY = Failure(node="a", type="ValueError", message="no")
 

@@ -9,7 +9,8 @@ import pytest
 import flownb
 from flownb.model.decision import Decision, Request
 from flownb.plan.fingerprint import value_digest
-from tests.unit.test_engine_failing import marking, node
+from tests.runs import node
+from tests.unit.test_engine_failing import marking
 
 FAILS = node("end", "assert 0", "needs: []")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from flownb.model.decision import Request
+from tests.runs import node
 from tests.synced import holds, lines, run_watched
-from tests.unit.test_engine_failing import node
 
 START = "from tests.synced import holds\n"
 COMPLETED = '"kind":"node_completed"'

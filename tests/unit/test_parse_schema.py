@@ -1,10 +1,9 @@
-"""The JSON Schemas in the package and the table of codes in the docs are what the code says; `pytest --regen` writes them."""
+"""What documents may hold fits its schema, and the table of codes in the docs is what the code says; `pytest --regen` writes it."""
 
 from __future__ import annotations
 
 import ast
 import inspect
-import json
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +18,6 @@ from flownb.text.spans import Span
 from flownb.text.yaml import load_yaml
 
 ROOT = Path(__file__).parents[2]
-SCHEMAS = {"front-matter": front_matter_schema, "properties": properties_schema}
 
 
 def data_of(text: str) -> object:
@@ -30,14 +28,6 @@ def compare(path: Path, wanted: str, *, regen: bool) -> None:
     if regen:
         path.write_text(wanted, encoding="utf-8")
     assert path.read_text(encoding="utf-8") == wanted, f"{path.name} is old: run pytest --regen"
-
-
-@pytest.mark.parametrize("name", list(SCHEMAS))
-def test_schema_in_the_package_is_the_one_of_the_models(name: str, request: pytest.FixtureRequest) -> None:
-    schema = SCHEMAS[name]()
-    Draft202012Validator.check_schema(schema)
-    text = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
-    compare(ROOT / f"flownb/schema/{name}.json", text, regen=bool(request.config.getoption("--regen")))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import flownb
 from flownb.render.printed import MOST_CHARACTERS, MOST_PRINTED, Tapes
-from tests.unit.test_engine_failing import node
+from tests.runs import node
 
 
 def folded(*printed: tuple[str, str]) -> str:

@@ -57,7 +57,7 @@ def test_after_kill_9_a_table_is_there_and_not_made_again(tmp_path: Path, frame:
     assert (died.returncode, done.returncode) == (-9, 0), done.stderr
     made = flownb.show("r1", tmp_path / ".flownb")
     assert (tmp_path / "made").read_text() == "x"
-    assert_frame_equal(made["a"], frame)  # type: ignore[arg-type] # it is one
+    assert_frame_equal(made["a"], frame)
     assert made["b"] == [2, "Europe/Berlin"]
     assert "pandas.DataFrame: 3 × 2 day, kind" in made.log  # noqa: RUF001 as the log has it
 
@@ -67,7 +67,7 @@ def test_outputs_come_back_as_they_were(tmp_path: Path, frame: pd.DataFrame) -> 
     made = flownb.run(flownb.parse(text), state_dir=tmp_path / "state", run_id="r1")
 
     for outputs in (made.outputs, shown(tmp_path).outputs):
-        assert_frame_equal(outputs["table"], frame)  # type: ignore[arg-type] # it is one
+        assert_frame_equal(outputs["table"], frame)
         assert_frame_equal(outputs["both"][0], frame)  # type: ignore[index] # it is a list
 
 
@@ -78,7 +78,7 @@ def test_a_value_that_is_passed_along_is_written_once(tmp_path: Path) -> None:
 
     files = list((tmp_path / "state").rglob("artifacts/*"))
     assert [(path.suffix, path.stat().st_size > 10_000_000) for path in files] == [(".npy", True)]
-    assert (shown(tmp_path)["n19"] == np.zeros(1_300_000)).all()  # type: ignore[attr-defined] # an array
+    assert (shown(tmp_path)["n19"] == np.zeros(1_300_000)).all()
 
 
 def test_items_rounds_branches_and_sub_flows_keep_tables(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_new_run_takes_a_table_over_with_its_file(tmp_path: Path, frame: pd.Da
         path.rmdir() if path.is_dir() else path.unlink()
 
     assert made.nodes["a"].taken == "reused"
-    assert_frame_equal(shown(tmp_path)["a"], frame)  # type: ignore[arg-type] # it is one
+    assert_frame_equal(shown(tmp_path)["a"], frame)
 
 
 MODULE = """from dataclasses import dataclass
