@@ -312,6 +312,6 @@ def _is_whole(text: str) -> bool:
 def _is_state(value: object) -> bool:
     """Return whether something is a dict of tensors."""
     tensor = getattr(modules.get("torch"), "Tensor", None)
-    if tensor is None or not isinstance(value, dict) or type(value) not in (dict, OrderedDict) or not value:
+    if tensor is None or type(value) not in (dict, OrderedDict) or not value:
         return False
     return all(type(key) is str and isinstance(item, tensor) for key, item in value.items())

@@ -10,8 +10,8 @@ import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from queue import Queue
-from threading import Lock, Thread
+from queue import SimpleQueue
+from threading import Lock, Semaphore, Thread
 from typing import BinaryIO, Final, cast
 
 from flownb.artifacts.kind import Refused
@@ -36,7 +36,7 @@ _NAME: Final = re.compile(r"([0-9a-f]{64})\.[a-z0-9]{1,16}", re.ASCII)
 _EXTENSION: Final = re.compile(r"[a-z0-9]{1,16}", re.ASCII)
 _CHUNK: Final = 1 << 20
 """Bytes that are written, and hashed in another thread, at a time."""
-_AHEAD: Final = 8
+_AHEAD: Final = 64
 """Chunks that may wait to be hashed."""
 _SMALL: Final = 1 << 18
 """Bytes up to which hashing takes less time than to start a thread."""
@@ -79,11 +79,14 @@ class ArtifactStore:
                 sink = _Sink(descriptor, self._disk)
                 try:
                     writer(cast("BinaryIO", sink))  # As far as anybody can write to one.
+                    if sink.is_hashing:  # Meanwhile the disk has something to do.
+                        self._disk.sync(descriptor)
+                    is_synced = sink.is_hashing
                 finally:
                     digest = sink.finish()
                 name = f"{digest}.{extension}"
                 stands = self._stands(name, sink.size)
-                if not stands:
+                if not stands and not is_synced:
                     self._disk.sync(descriptor)
             finally:
                 os.close(descriptor)
@@ -173,7 +176,8 @@ class _Sink(io.RawIOBase):
         self._descriptor, self._disk = descriptor, disk
         self._hash = hashlib.sha256()
         self._thread: Thread | None = None
-        self._chunks: Queue[bytes | None] = Queue(_AHEAD)
+        self._chunks: SimpleQueue[memoryview | None] = SimpleQueue()
+        self._ahead = Semaphore(_AHEAD)
         self.size = 0
         """Bytes that were written."""
 
@@ -184,12 +188,10 @@ class _Sink(io.RawIOBase):
         return self.size
 
     def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override] # bytes of any kind
-        """Write all of the bytes; whoever gave them may change them afterwards."""
-        view = memoryview(data).cast("B")
+        """Write all of the bytes. Until `finish` they must stay as they are, or the file does not match its name."""
+        view = memoryview(data).cast("B")  # No copy: it would cost as much as the hash.
         for start in range(0, len(view), _CHUNK):
-            # A copy, unless nobody can change it: what is hashed must be what is written.
-            part = view[start : start + _CHUNK]
-            chunk = data if type(data) is bytes and len(view) <= _CHUNK else bytes(part)
+            chunk = view[start : start + _CHUNK]
             self._feed(chunk)
             write_all(self._descriptor, chunk, self._disk)
             self.size += len(chunk)
@@ -205,15 +207,22 @@ class _Sink(io.RawIOBase):
             self._thread = None
         return self._hash.hexdigest()
 
-    def _feed(self, chunk: bytes) -> None:
+    @property
+    def is_hashing(self) -> bool:
+        """Whether there was so much that another thread hashes it."""
+        return self._thread is not None
+
+    def _feed(self, chunk: memoryview) -> None:
         if self._thread is None and self.size + len(chunk) <= _SMALL:
             self._hash.update(chunk)
             return
         if self._thread is None:
             self._thread = Thread(target=self._digest, daemon=True, name="flownb-hash")
             self._thread.start()
+        self._ahead.acquire()
         self._chunks.put(chunk)
 
     def _digest(self) -> None:
         while (chunk := self._chunks.get()) is not None:
             self._hash.update(chunk)
+            self._ahead.release()
