@@ -17,7 +17,7 @@ from pydantic_core import from_json
 
 from flownb.artifacts.decode import Restoring
 from flownb.artifacts.kind import Holds, HoldsSecret, Put, Refused, Restorer, Unkept, name_of, texts_in
-from flownb.artifacts.registry import kind_for, tag_for
+from flownb.artifacts.registry import kind_for, own_tag, tag_for
 from flownb.errors import FlowError
 
 __all__ = ["LARGEST_BYTES", "Encoded", "Holds", "HoldsSecret", "Put", "Unkept", "encode"]
@@ -228,6 +228,8 @@ class Keeping:
     def _tag(self, value: object, kind: type) -> str:
         if _is_state(value):
             return "torch.state_dict"
+        if (tag := own_tag(kind)) is not None:
+            return tag
         try:
             if issubclass(kind, tuple) and isinstance(getattr(kind, "_fields", None), tuple):
                 return "namedtuple"

@@ -184,16 +184,25 @@ def tag_for(kind: type) -> str | None:
     """
     near = ""
     for place, one in enumerate(kind.__mro__):
-        name = name_of(one)
-        tag = name if name in plugins() else _BY_CLASS.get(name)
+        tag = own_tag(one)
         if tag is None:
             continue
         if not place or (tag in KINDS and KINDS[tag].takes_subclasses):
             return tag
-        near = near or name
+        near = near or name_of(one)
     if near:
         raise Unkept("", name_of(kind), f"it is a {near} and perhaps more than that; return it as a plain {near}")
     return None
+
+
+def own_tag(kind: type) -> str | None:
+    """Return the tag of the kind that stores values of exactly this class; None: there is none.
+
+    Args:
+        kind: The class.
+    """
+    name = name_of(kind)
+    return name if name in plugins() else _BY_CLASS.get(name)
 
 
 def kind_for(tag: str) -> Kind | None:

@@ -224,7 +224,15 @@ def test_an_array_comes_back_equal(shelf: Shelf, array: Any) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        *(np.float64(1.5), np.float32(0.1), np.int8(3), np.uint64(2**64 - 1), np.bool_(True), np.str_("x"), np.bytes_(b"x")),
+        *(
+            np.float64(1.5),
+            np.float32(0.1),
+            np.int8(3),
+            np.uint64(2**64 - 1),
+            np.bool_(True),
+            np.str_("x"),
+            np.bytes_(b"x"),
+        ),
         *(np.datetime64("2026-01-01"), np.timedelta64(3, "s"), np.complex64(1j), np.longdouble(1) / 3, np.float16(2)),
         np.array([(1, 2.0)], dtype="i4,f8")[0],
     ],
@@ -292,7 +300,9 @@ ARROW = pa.table(
 )
 
 
-@pytest.mark.parametrize("table", [ARROW, ARROW.slice(1), ARROW.slice(0, 0), pa.concat_tables([ARROW, ARROW]), pa.table({})], ids=range(5))
+@pytest.mark.parametrize(
+    "table", [ARROW, ARROW.slice(1), ARROW.slice(0, 0), pa.concat_tables([ARROW, ARROW]), pa.table({})], ids=range(5)
+)
 def test_a_table_of_arrow_comes_back_equal(shelf: Shelf, table: pa.Table) -> None:
     made: Any = shelf.there_and_back(table)
     assert made.schema.equals(table.schema, check_metadata=True)
@@ -329,7 +339,9 @@ POLARS = pl.DataFrame(
 )
 
 
-@pytest.mark.parametrize("frame", [POLARS, POLARS.clear(), POLARS.head(1), pl.DataFrame(), pl.concat([POLARS, POLARS])], ids=range(5))
+@pytest.mark.parametrize(
+    "frame", [POLARS, POLARS.clear(), POLARS.head(1), pl.DataFrame(), pl.concat([POLARS, POLARS])], ids=range(5)
+)
 def test_a_frame_of_polars_comes_back_equal(shelf: Shelf, frame: pl.DataFrame) -> None:
     made = shelf.there_and_back(frame)
     assert isinstance(made, pl.DataFrame)
