@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from flownb.artifacts.decode import decode
 from flownb.artifacts.encode import Encoded, encode
@@ -40,3 +42,21 @@ class Shelf:
     def names(self) -> list[str]:
         """Names of the files, in order."""
         return sorted(path.name for path in self.folder.iterdir()) if self.folder.exists() else []
+
+
+SECRET = "hunter2"
+
+
+def holds(text: str | bytes) -> bool:
+    """Return whether the made-up secret stands in a text."""
+    return SECRET in text if isinstance(text, str) else SECRET.encode() in text
+
+
+def writes(*parts: bytes) -> Callable[[BinaryIO], None]:
+    """Return what writes these bytes."""
+
+    def write(file: BinaryIO) -> None:
+        for part in parts:
+            assert file.write(part) == len(part)
+
+    return write

@@ -29,6 +29,7 @@ PREVIEW_LENGTH: Final = 200
 
 _DUMPS: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _RECORD: Final = "flownb.model.record.Record"
+_STATES: Final = (dict, OrderedDict)
 _LONGEST_INT: Final = 14_000
 """Bits of an integer that Python, and whoever else reads JSON, takes from its digits (4,300 of them)."""
 _OPEN, _CLOSE = b"[" * 12, b"]" * 12
@@ -287,7 +288,8 @@ def _no_note(_text: str) -> None:
 
 def _loaded_class(name: str) -> type | None:
     """Return a class of that name that is in memory already."""
-    module, found = name, None
+    module = name
+    found: object = None
     while found is None and "." in module:
         module = module.rpartition(".")[0]
         found = modules.get(module)
@@ -314,6 +316,6 @@ def _is_whole(text: str) -> bool:
 def _is_state(value: object) -> bool:
     """Return whether something is a dict of tensors."""
     tensor = getattr(modules.get("torch"), "Tensor", None)
-    if tensor is None or type(value) not in (dict, OrderedDict) or not value:
+    if tensor is None or not isinstance(value, dict) or type(value) not in _STATES or not value:
         return False
     return all(type(key) is str and isinstance(item, tensor) for key, item in value.items())

@@ -76,18 +76,7 @@ class ArtifactStore:
         try:
             try:
                 keep_private(descriptor)
-                sink = _Sink(descriptor, self._disk)
-                try:
-                    writer(cast("BinaryIO", sink))  # As far as anybody can write to one.
-                    if sink.is_hashing:  # Meanwhile the disk has something to do.
-                        self._disk.sync(descriptor)
-                    is_synced = sink.is_hashing
-                finally:
-                    digest = sink.finish()
-                name = f"{digest}.{extension}"
-                stands = self._stands(name, sink.size)
-                if not stands and not is_synced:
-                    self._disk.sync(descriptor)
+                name, stands = self._filled(descriptor, extension, writer)
             finally:
                 os.close(descriptor)
             if stands:
@@ -99,6 +88,23 @@ class ArtifactStore:
             raise
         sync_folder(self._folder, self._disk)
         return name
+
+    def _filled(self, descriptor: int, extension: str, writer: Callable[[BinaryIO], None]) -> tuple[str, bool]:
+        """Write a file, and return its name, and whether it stands already; where it does not, it is on the disk."""
+        sink = _Sink(descriptor, self._disk)
+        is_synced = False
+        try:
+            writer(cast("BinaryIO", sink))  # As far as anybody can write to one.
+            if sink.is_hashing:  # Meanwhile the disk has something to do.
+                self._disk.sync(descriptor)
+                is_synced = True
+        finally:
+            digest = sink.finish()
+        name = f"{digest}.{extension}"
+        stands = self._stands(name, sink.size)
+        if not stands and not is_synced:
+            self._disk.sync(descriptor)
+        return name, stands
 
     def open(self, name: str) -> Path:
         """Return where a file is, once it was seen to match its name; it is read for that once in a process.

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Final
+from typing import BinaryIO, Final
 
 import numpy as np
 import pandas as pd
@@ -78,10 +78,10 @@ def hashing(folder: Path) -> None:
     data = np.random.default_rng(0).random(SIZE_BYTES // 8).tobytes()
 
     def writing(made: Path) -> None:
-        _synced(made / "file", lambda path: path.write_bytes(data) and None)
+        _synced(made / "file", lambda path: _save_bytes(path, data))
 
     def storing(made: Path) -> None:
-        ArtifactStore(made).put("bin", lambda file: file.write(data) and None)
+        ArtifactStore(made).put("bin", lambda file: _feed(file, data))
 
     began = perf_counter()
     hashlib.sha256(data).hexdigest()
@@ -110,9 +110,17 @@ def main() -> int:
             measure("array of float64", values, lambda path: _save(path, values), Path(folder) / "array"),
             measure("frame of float64", frame, parquet, Path(folder) / "frame"),
         ]
-        measure("frame, to_parquet() as it is", frame, lambda path: frame.to_parquet(path), Path(folder) / "plain")
+        measure("frame, to_parquet() as it is", frame, frame.to_parquet, Path(folder) / "plain")
         hashing(Path(folder) / "bytes")
     return 0 if max(times) <= MOST_TIMES else 1
+
+
+def _save_bytes(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+def _feed(file: BinaryIO, data: bytes) -> None:
+    file.write(data)
 
 
 def _save(path: Path, values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> None:

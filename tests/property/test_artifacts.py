@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from datetime import timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def same(left: Any, right: Any) -> bool:
         case float() | complex():
             return repr(left) == repr(right)
         case _:
-            return bool(left == right) or repr(left) == repr(right)
+            return repr(left) == repr(right) or bool(left == right)
 
 
 @given(TREES)
@@ -172,7 +173,5 @@ def test_any_json_gives_a_value_or_is_refused(value: object) -> None:
         except Unkept:
             return
         for hostile in ({"$type": "tuple", "value": output}, {"$type": output}, {"$artifact": output, "type": "dict"}):
-            try:
-                decode(hostile, store.open, lambda _name: None, lambda _text: None)  # type: ignore[arg-type]
-            except Refused as error:
-                assert error.hint
+            with suppress(Refused):
+                decode(hostile, store.open, lambda _name: None, lambda _text: None)

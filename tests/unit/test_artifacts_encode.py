@@ -23,7 +23,7 @@ from flownb.artifacts.decode import Refused, artifact_names, decode
 from flownb.artifacts.encode import LARGEST_BYTES, HoldsSecret, Unkept
 from flownb.model.record import Record
 from flownb.store.artifacts import ArtifactStore
-from tests.kept import Shelf
+from tests.kept import SECRET, Shelf, holds
 
 
 class Color(enum.Enum):
@@ -166,7 +166,7 @@ def test_types_inside_are_told_apart(shelf: Shelf) -> None:
 def test_not_a_number_comes_back(shelf: Shelf) -> None:
     made = shelf.there_and_back([float("nan")])
     assert isinstance(made, list)
-    assert made[0] != made[0]  # noqa: PLR0124 that is what it is
+    assert made[0] != made[0]
 
 
 def test_a_model_comes_back_with_what_was_given_and_what_is_private(shelf: Shelf) -> None:
@@ -341,13 +341,6 @@ def test_nothing_heavy_is_imported_for_a_value_of_python() -> None:
     assert done.stdout.split() == []
 
 
-SECRET = "hunter2"
-
-
-def holds(text: str | bytes) -> bool:
-    return (SECRET if isinstance(text, str) else SECRET.encode()) in text
-
-
 @pytest.mark.parametrize(
     "value",
     [
@@ -364,7 +357,7 @@ def holds(text: str | bytes) -> bool:
         SECRET * 20_000,
         [b"y" * 70_000, SECRET.encode() * 20_000],
         ["y" * 70_000, SECRET],
-        list(range(20_000)) + [SECRET],
+        [*range(20_000), SECRET],
     ],
     ids=range(14),
 )
@@ -411,7 +404,7 @@ def test_without_a_secret_in_it_a_value_is_stored_the_same_as_in_a_run_without_a
     ids=range(18),
 )
 def test_hostile_json_is_refused_by_name(shelf: Shelf, output: JsonValue, said: str) -> None:
-    with pytest.raises(Refused, match="(?s)hint: run") as found:
+    with pytest.raises(Refused, match="hint: run") as found:
         decode(output, ArtifactStore(shelf.folder).open, shelf.classes.get, shelf.notes.append)
     assert said in str(found.value)
 

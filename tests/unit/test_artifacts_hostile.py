@@ -31,7 +31,7 @@ from sklearn.tree import DecisionTreeClassifier
 from flownb.artifacts import kind
 from flownb.artifacts.decode import Refused, decode
 from flownb.store.artifacts import ArtifactStore
-from tests.kept import Shelf
+from tests.kept import Shelf, writes
 
 
 class Harm:
@@ -225,8 +225,8 @@ def png(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     "data, said",
     [
-        (png(100_000, 100_000), "100000 × 100000 pixels"),
-        (png(0, 5), "0 × 5 pixels"),
+        (png(100_000, 100_000), "100000 \N{MULTIPLICATION SIGN} 100000 pixels"),
+        (png(0, 5), "0 \N{MULTIPLICATION SIGN} 5 pixels"),
         (png(50, 50), "it is damaged"),
         (b"GIF89a" + b"\0" * 100, "no PNG file"),
         (b"", "no PNG file"),
@@ -270,7 +270,7 @@ def test_a_drawing_that_does_more_than_draw_is_refused(shelf: Shelf, inner: str)
     (shelf.folder / name).write_bytes(svg)
     file = io.BytesIO()
     Figure().savefig(file)
-    output = ArtifactStore(shelf.folder).put("png", lambda sink: sink.write(file.getvalue()) and None)
+    output = ArtifactStore(shelf.folder).put("png", writes(file.getvalue()))
     with pytest.raises(Refused, match=name):
         decode(
             {"$artifact": output, "type": "matplotlib.figure.Figure", "svg": {"$artifact": name}},
@@ -365,7 +365,7 @@ def test_json_in_a_file_is_no_deeper_than_elsewhere(shelf: Shelf) -> None:
 
 
 def refused_inside(shelf: Shelf, data: bytes) -> str:
-    name = ArtifactStore(shelf.folder).put("json", lambda file: file.write(data) and None)
+    name = ArtifactStore(shelf.folder).put("json", writes(data))
     with pytest.raises(Refused) as found:
         decode(
             {"$artifact": name, "type": "dict"},

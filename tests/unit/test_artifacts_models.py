@@ -26,15 +26,10 @@ from sklearn.svm import SVC
 
 from flownb.artifacts.encode import HoldsSecret, Unkept
 from flownb.artifacts.figures import StoredFigure
-from tests.kept import Shelf
+from tests.kept import SECRET, Shelf, holds
 
-SECRET = "hunter2"
 X = np.random.default_rng(0).random((40, 3))
 Y = (X[:, 0] > 0.5).astype(int)
-
-
-def holds(text: str | bytes) -> bool:
-    return (SECRET if isinstance(text, str) else SECRET.encode()) in text
 
 
 @pytest.fixture
@@ -99,7 +94,7 @@ def test_a_figure_comes_back_as_what_can_be_shown(shelf: Shelf) -> None:
     assert shown._repr_png_().startswith(b"\x89PNG")
     assert "<svg" in (shown._repr_svg_() or "")
     assert set(shown._repr_mimebundle_()) == {"image/png", "image/svg+xml", "text/plain"}
-    assert repr(shown) == "<figure, 640 × 480 pixels>"
+    assert repr(shown) == "<figure, 640 \N{MULTIPLICATION SIGN} 480 pixels>"
     assert shelf.there_and_back(shown) == shown
 
 

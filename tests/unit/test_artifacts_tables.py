@@ -16,13 +16,7 @@ import pytest
 from pandas.testing import assert_frame_equal, assert_index_equal, assert_series_equal
 
 from flownb.artifacts.encode import HoldsSecret, Unkept
-from tests.kept import Shelf
-
-SECRET = "hunter2"
-
-
-def holds(text: str | bytes) -> bool:
-    return (SECRET if isinstance(text, str) else SECRET.encode()) in text
+from tests.kept import SECRET, Shelf, holds
 
 
 @pytest.fixture
@@ -119,7 +113,7 @@ def test_each_of_its_columns_and_indexes_comes_back_by_itself(shelf: Shelf, name
 def test_the_journal_shows_size_and_first_rows(shelf: Shelf) -> None:
     made = shelf.keep(pd.DataFrame({"name": ["ana", "bo"] * 195, "n": range(390)}))
     assert isinstance(made.output, dict)
-    assert (made.output["type"], made.output["size"]) == ("pandas.DataFrame", "390 × 2")
+    assert (made.output["type"], made.output["size"]) == ("pandas.DataFrame", "390 \N{MULTIPLICATION SIGN} 2")
     assert made.output["preview"] == "name, n\nana, 0\nbo, 1\nana, 2"
 
 
@@ -257,7 +251,7 @@ def test_a_single_value_of_numpy_comes_back(shelf: Shelf, value: Any) -> None:
     ids=range(6),
 )
 def test_arrays_that_hold_more_are_not_kept(shelf: Shelf, value: object) -> None:
-    with pytest.raises(Unkept, match="use|return|many"):
+    with pytest.raises(Unkept, match=r"use|return|many"):
         shelf.keep(value)
 
 

