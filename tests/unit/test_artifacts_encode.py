@@ -307,6 +307,14 @@ def test_what_is_large_stands_in_a_file(shelf: Shelf, value: object, extension: 
     assert (back, type(back)) == (value, type(value))
 
 
+@pytest.mark.parametrize("key", ["$type", "$artifact"])
+def test_a_key_that_looks_like_a_tag_is_none_in_the_journal_nor_in_a_file(shelf: Shelf, key: str) -> None:
+    for value in ({key: "tuple"}, {key: "tuple", "value": list(range(20_000))}):
+        made = shelf.keep(value)
+        assert made.is_tagged
+        assert shelf.back(made) == value
+
+
 def test_tagged_json_that_is_large_names_the_files_that_it_uses(shelf: Shelf) -> None:
     value = {"a": list(range(20_000)), "b": (1,), "c": b"x" * 70_000}
     made = shelf.keep(value)
@@ -358,8 +366,9 @@ def test_nothing_heavy_is_imported_for_a_value_of_python() -> None:
         [b"y" * 70_000, SECRET.encode() * 20_000],
         ["y" * 70_000, SECRET],
         [*range(20_000), SECRET],
+        ("y" * 70_000, SECRET),
     ],
-    ids=range(14),
+    ids=range(15),
 )
 def test_a_secret_anywhere_is_found_before_anything_is_put(shelf: Shelf, value: object) -> None:
     with pytest.raises(HoldsSecret) as found:

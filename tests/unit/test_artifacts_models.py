@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,14 @@ def test_an_estimator_of_scikit_learn_comes_back_fitted(shelf: Shelf, model: Any
     before, after = getattr(model, act)(X), getattr(made, act)(X)
     assert (before != after).sum() == 0
     assert shelf.keep(copy.deepcopy(model)) == shelf.keep(model) == shelf.keep(made)
+
+
+def test_where_and_when_an_estimator_was_stored_is_not_in_its_file(shelf: Shelf) -> None:
+    number = 2.5
+    one = shelf.keep(LogisticRegression(C=number, intercept_scaling=number))
+    assert shelf.keep(LogisticRegression(C=float("2.5"), intercept_scaling=float("2.5"))) == one
+    with zipfile.ZipFile(shelf.folder / shelf.names[0]) as packed:
+        assert {entry.date_time[0] for entry in packed.infolist()} == {1980}
 
 
 def test_an_estimator_that_was_not_fitted_comes_back(shelf: Shelf) -> None:

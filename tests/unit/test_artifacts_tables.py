@@ -138,6 +138,14 @@ def test_what_is_in_no_column_is_not_kept(shelf: Shelf, frame: object, said: str
     assert shelf.names == []
 
 
+def test_what_would_not_come_back_equal_is_tried_and_not_kept(shelf: Shelf) -> None:
+    days = pd.date_range("2026-01-01", periods=3, freq=pd.offsets.CustomBusinessDay(holidays=["2026-01-02"]))
+    for value in (days, pd.Series([1, 2, 3], days), pd.DataFrame({"a": [1, 2, 3]}, days)):
+        with pytest.raises(Unkept, match="it would not come back equal"):
+            shelf.keep(value)
+    assert shelf.names == []
+
+
 @pytest.mark.parametrize(
     "value",
     [
