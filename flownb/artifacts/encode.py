@@ -69,7 +69,7 @@ def encode(value: object, put: Put, holds: Holds | None) -> Encoded:
     if plain is not None:
         copy, text = plain
         if holds is not None:
-            _ask(holds, texts_in(copy))
+            _ask(holds, set(texts_in(copy)))  # Keys stand there many times.
         if len(text) <= LARGEST_BYTES:
             return Encoded(copy, is_tagged=False)
         return Encoded(_json_file(text, value, put, ()), is_tagged=True)
@@ -79,7 +79,7 @@ def encode(value: object, put: Put, holds: Holds | None) -> Encoded:
     except RecursionError as error:
         raise Unkept("", name_of(type(value)), "it is nested too deeply to be stored") from error
     if holds is not None:
-        _ask(holds, texts_in(output))
+        _ask(holds, set(texts_in(output)))
     text = _DUMPS(output).encode()
     _check_depth(text, value)
     names = keeping.put_all(put)
