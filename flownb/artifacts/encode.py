@@ -17,7 +17,7 @@ from pydantic_core import from_json
 
 from flownb.artifacts.decode import Restoring
 from flownb.artifacts.kind import Holds, HoldsSecret, Put, Refused, Restorer, Unkept, name_of, texts_in
-from flownb.artifacts.registry import kind_for, tag_for
+from flownb.artifacts.registry import kind_for, own_tag, tag_for
 from flownb.errors import FlowError
 
 __all__ = ["LARGEST_BYTES", "Encoded", "Holds", "HoldsSecret", "Put", "Unkept", "encode"]
@@ -29,6 +29,7 @@ PREVIEW_LENGTH: Final = 200
 
 _DUMPS: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _RECORD: Final = "flownb.model.record.Record"
+_STATES: Final = (dict, OrderedDict)
 _LONGEST_INT: Final = 14_000
 """Bits of an integer that Python, and whoever else reads JSON, takes from its digits (4,300 of them)."""
 _OPEN, _CLOSE = b"[" * 12, b"]" * 12
@@ -68,7 +69,7 @@ def encode(value: object, put: Put, holds: Holds | None) -> Encoded:
     if plain is not None:
         copy, text = plain
         if holds is not None:
-            _ask(holds, texts_in(copy))
+            _ask(holds, set(texts_in(copy)))  # Keys stand there many times.
         if len(text) <= LARGEST_BYTES:
             return Encoded(copy, is_tagged=False)
         return Encoded(_json_file(text, value, put, ()), is_tagged=True)
@@ -78,7 +79,7 @@ def encode(value: object, put: Put, holds: Holds | None) -> Encoded:
     except RecursionError as error:
         raise Unkept("", name_of(type(value)), "it is nested too deeply to be stored") from error
     if holds is not None:
-        _ask(holds, texts_in(output))
+        _ask(holds, set(texts_in(output)))
     text = _DUMPS(output).encode()
     _check_depth(text, value)
     names = keeping.put_all(put)
@@ -228,6 +229,8 @@ class Keeping:
     def _tag(self, value: object, kind: type) -> str:
         if _is_state(value):
             return "torch.state_dict"
+        if (tag := own_tag(kind)) is not None:
+            return tag
         try:
             if issubclass(kind, tuple) and isinstance(getattr(kind, "_fields", None), tuple):
                 return "namedtuple"
@@ -285,7 +288,8 @@ def _no_note(_text: str) -> None:
 
 def _loaded_class(name: str) -> type | None:
     """Return a class of that name that is in memory already."""
-    module, found = name, None
+    module = name
+    found: object = None
     while found is None and "." in module:
         module = module.rpartition(".")[0]
         found = modules.get(module)
@@ -312,6 +316,6 @@ def _is_whole(text: str) -> bool:
 def _is_state(value: object) -> bool:
     """Return whether something is a dict of tensors."""
     tensor = getattr(modules.get("torch"), "Tensor", None)
-    if tensor is None or not isinstance(value, dict) or type(value) not in (dict, OrderedDict) or not value:
+    if tensor is None or not isinstance(value, dict) or type(value) not in _STATES or not value:
         return False
     return all(type(key) is str and isinstance(item, tensor) for key, item in value.items())

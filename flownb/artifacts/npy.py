@@ -35,13 +35,24 @@ def why_not(dtype: np.dtype[Any]) -> str:
 
 
 def write_npy(file: BinaryIO, array: np.ndarray[Any, Any]) -> None:
-    """Write an array as `numpy.save` does.
+    """Write an array as `numpy.save` does, without its copies where it lies in one piece.
 
     Args:
         file: Where to.
         array: Of a type of which `why_not` says nothing.
     """
-    npy.write_array(file, array, allow_pickle=False)
+    flat = array if array.flags.c_contiguous else array.T
+    if array.dtype.names or not array.nbytes or not flat.flags.c_contiguous:
+        # Version 3 is for names beyond Latin-1; NumPy warns where it chooses it itself.
+        version = None if _is_latin(repr(npy.dtype_to_descr(array.dtype))) else (3, 0)
+        npy.write_array(file, array, version=version, allow_pickle=False)
+        return
+    npy.write_array_header_1_0(file, npy.header_data_from_array_1_0(array))
+    file.write(flat.reshape(-1).view(np.uint8).data)
+
+
+def _is_latin(text: str) -> bool:
+    return all(character <= "\xff" for character in text)
 
 
 def read_npy(source: Path | bytes) -> np.ndarray[Any, Any]:

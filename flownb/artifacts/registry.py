@@ -71,7 +71,7 @@ def _of_python() -> dict[str, Entry]:
     }
 
 
-def _of_libraries() -> dict[str, Entry]:
+def _of_tables() -> dict[str, Entry]:
     pandas, frames, arrow = "flownb.artifacts.pandas_scalars", "flownb.artifacts.frames", "flownb.artifacts.arrow"
     return {
         "numpy.ndarray": Entry("flownb.artifacts.arrays:ARRAY", extension="npy", extra="data"),
@@ -105,6 +105,11 @@ def _of_libraries() -> dict[str, Entry]:
         "polars.LazyFrame": Entry(
             "flownb.artifacts.polars_frames:LAZY", _polars("lazyframe.frame.LazyFrame"), extra="data"
         ),
+    }
+
+
+def _of_models() -> dict[str, Entry]:
+    return {
         "matplotlib.figure.Figure": Entry(
             "flownb.artifacts.figures:FIGURE", takes_subclasses=True, extension="png", extra="models"
         ),
@@ -161,7 +166,7 @@ def _indexes() -> tuple[str, ...]:
     )
 
 
-KINDS: Final[Mapping[str, Entry]] = MappingProxyType(_of_python() | _of_libraries())
+KINDS: Final[Mapping[str, Entry]] = MappingProxyType(_of_python() | _of_tables() | _of_models())
 """Tag (what stands in `$type` or `type`) → kind."""
 _BY_CLASS: Final[Mapping[str, str]] = MappingProxyType(
     {name: tag for tag, entry in KINDS.items() for name in entry.classes or (tag,)}
@@ -179,16 +184,25 @@ def tag_for(kind: type) -> str | None:
     """
     near = ""
     for place, one in enumerate(kind.__mro__):
-        name = name_of(one)
-        tag = name if name in plugins() else _BY_CLASS.get(name)
+        tag = own_tag(one)
         if tag is None:
             continue
         if not place or (tag in KINDS and KINDS[tag].takes_subclasses):
             return tag
-        near = near or name
+        near = near or name_of(one)
     if near:
         raise Unkept("", name_of(kind), f"it is a {near} and perhaps more than that; return it as a plain {near}")
     return None
+
+
+def own_tag(kind: type) -> str | None:
+    """Return the tag of the kind that stores values of exactly this class; None: there is none.
+
+    Args:
+        kind: The class.
+    """
+    name = name_of(kind)
+    return name if name in plugins() else _BY_CLASS.get(name)
 
 
 def kind_for(tag: str) -> Kind | None:

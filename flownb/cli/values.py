@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
 
-from flownb.errors import FlowInputError
+from flownb.errors import FlowInputError, NoSuchNodeError
 from flownb.render.rows import rows_of
 from flownb.runs.run import Run
 from flownb.store.artifacts import ArtifactStore
@@ -26,11 +27,13 @@ def show_value(run: Run, key: str, out: Path | None) -> None:
         out: The file: `.json`, `.txt`, `.csv` for a table, or what the value is kept as, as `.parquet`; None: print it.
 
     Raises:
-        NoSuchNodeError: There is no such node.
         FlowStateError: It has no value, or one that was not kept.
-        FlowInputError: It cannot be written as that.
+        FlowInputError: There is no such node, or its value cannot be written as that.
     """
-    value = run[key]
+    try:
+        value = run[key]
+    except NoSuchNodeError as error:
+        raise FlowInputError(error.message, error.hint) from None
     if out is None:
         print_result(_text(value) or rows_of(value))
         return
@@ -53,6 +56,10 @@ def _text(value: object) -> str:
 
 def _content(run: Run, key: str, value: object, out: Path) -> bytes:
     kind, kept = out.suffix.lower(), _kept_as(run.nodes[key].output)
+    if kind == ".parquet" and (write := getattr(value, "to_parquet", None) or getattr(value, "write_parquet", None)):
+        file = BytesIO()  # As its library writes it: what is kept has names of its own for an index.
+        write(file)
+        return file.getvalue()
     if kept.endswith(kind or "."):
         return ArtifactStore(run.paths.artifacts, run.paths.disk).open(kept).read_bytes()
     if kind == ".csv" and (table := _csv(value)):

@@ -10,8 +10,8 @@ import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from queue import Queue
-from threading import Lock, Thread
+from queue import SimpleQueue
+from threading import RLock, Semaphore, Thread
 from typing import BinaryIO, Final, cast
 
 from flownb.artifacts.kind import Refused
@@ -38,7 +38,7 @@ _NAME: Final = re.compile(r"([0-9a-f]{64})\.[a-z0-9]{1,16}", re.ASCII)
 _EXTENSION: Final = re.compile(r"[a-z0-9]{1,16}", re.ASCII)
 _CHUNK: Final = 1 << 20
 """Bytes that are written, and hashed in another thread, at a time."""
-_AHEAD: Final = 8
+_AHEAD: Final = 64
 """Chunks that may wait to be hashed."""
 _SMALL: Final = 1 << 18
 """Bytes up to which hashing takes less time than to start a thread."""
@@ -58,7 +58,7 @@ class ArtifactStore:
         self._folder, self._disk = folder, disk
         self._verified: dict[str, os.stat_result] = {}
         self._passing: set[str] = set()
-        self._lock = Lock()
+        self._lock = RLock()
 
     def put_passing(self, extension: str, writer: Callable[[BinaryIO], None]) -> str:
         """Do what `put` does, for a value that is to be dropped: `drop` takes away what only this put."""
@@ -86,13 +86,10 @@ class ArtifactStore:
         try:
             try:
                 keep_private(descriptor)
-                sink = _Sink(descriptor, self._disk)
-                try:
-                    writer(cast("BinaryIO", sink))  # As far as anybody can write to one.
-                finally:
-                    digest = sink.finish()
-                name = f"{digest}.{extension}"
-                self._name(beside, name, sink.size, descriptor, is_passing=is_passing)
+                name, size, is_synced = self._filled(descriptor, extension, writer)
+                if not is_synced:
+                    self._disk.sync(descriptor)
+                self._name(beside, name, size, is_passing=is_passing)
             finally:
                 os.close(descriptor)
         except BaseException:
@@ -101,11 +98,10 @@ class ArtifactStore:
         sync_folder(self._folder, self._disk)
         return name
 
-    def _name(self, beside: Path, name: str, size: int, descriptor: int, *, is_passing: bool) -> None:
+    def _name(self, beside: Path, name: str, size: int, *, is_passing: bool) -> None:
         """Give a written file its name, or take it away where a whole one stands there."""
-        with self._lock:  # Nothing is dropped meanwhile.
+        with self._lock:
             if is_new := not self._stands(name, size):
-                self._disk.sync(descriptor)
                 self._disk.move(beside, self._folder / name)
             if not is_passing:
                 self._passing.discard(name)
@@ -113,6 +109,19 @@ class ArtifactStore:
                 self._passing.add(name)
         if not is_new:
             discard(beside, self._disk)
+
+    def _filled(self, descriptor: int, extension: str, writer: Callable[[BinaryIO], None]) -> tuple[str, int, bool]:
+        """Write a file, and return its name, its bytes, and whether they are on the disk."""
+        sink = _Sink(descriptor, self._disk)
+        is_synced = False
+        try:
+            writer(cast("BinaryIO", sink))  # As far as anybody can write to one.
+            if sink.is_hashing:  # Meanwhile the disk has something to do.
+                self._disk.sync(descriptor)
+                is_synced = True
+        finally:
+            digest = sink.finish()
+        return f"{digest}.{extension}", sink.size, is_synced
 
     def open(self, name: str) -> Path:
         """Return where a file is, once it was seen to match its name; it is read for that once in a process.
@@ -228,7 +237,8 @@ class _Sink(io.RawIOBase):
         self._descriptor, self._disk = descriptor, disk
         self._hash = hashlib.sha256()
         self._thread: Thread | None = None
-        self._chunks: Queue[bytes | None] = Queue(_AHEAD)
+        self._chunks: SimpleQueue[memoryview | None] = SimpleQueue()
+        self._ahead = Semaphore(_AHEAD)
         self.size = 0
         """Bytes that were written."""
 
@@ -239,12 +249,10 @@ class _Sink(io.RawIOBase):
         return self.size
 
     def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override] # bytes of any kind
-        """Write all of the bytes; whoever gave them may change them afterwards."""
-        view = memoryview(data).cast("B")
+        """Write all of the bytes. Until `finish` they must stay as they are, or the file does not match its name."""
+        view = memoryview(data).cast("B")  # No copy: it would cost as much as the hash.
         for start in range(0, len(view), _CHUNK):
-            # A copy, unless nobody can change it: what is hashed must be what is written.
-            part = view[start : start + _CHUNK]
-            chunk = data if type(data) is bytes and len(view) <= _CHUNK else bytes(part)
+            chunk = view[start : start + _CHUNK]
             self._feed(chunk)
             write_all(self._descriptor, chunk, self._disk)
             self.size += len(chunk)
@@ -260,15 +268,22 @@ class _Sink(io.RawIOBase):
             self._thread = None
         return self._hash.hexdigest()
 
-    def _feed(self, chunk: bytes) -> None:
+    @property
+    def is_hashing(self) -> bool:
+        """Whether there was so much that another thread hashes it."""
+        return self._thread is not None
+
+    def _feed(self, chunk: memoryview) -> None:
         if self._thread is None and self.size + len(chunk) <= _SMALL:
             self._hash.update(chunk)
             return
         if self._thread is None:
             self._thread = Thread(target=self._digest, daemon=True, name="flownb-hash")
             self._thread.start()
+        self._ahead.acquire()
         self._chunks.put(chunk)
 
     def _digest(self) -> None:
         while (chunk := self._chunks.get()) is not None:
             self._hash.update(chunk)
+            self._ahead.release()
