@@ -52,6 +52,10 @@ class NodeRecord(Frozen):
     """What its value depends on: its fingerprint; of one that never began the digest of its definition."""
     taken: Taken = Taken.REUSED
     """Where its value was taken from; absent: it was made."""
+    tagged: Literal[True] = True
+    """True where `output` holds tags (`$type`, `$artifact`) that stand for values; absent: it is the value as it is."""
+    saved: dict[str, JsonValue] = Field(default_factory=dict)
+    """What the body of a node that is not done keeps in `saved`; absent: nothing."""
     reusable: Literal[False] = False
     """False where a resume cannot use the value; absent: it can."""
 
@@ -94,6 +98,8 @@ class StateRecord(Frozen):
     """Key → what was decided."""
     outputs: dict[str, JsonValue]
     """Output → value."""
+    tagged: Literal[True] = True
+    """True where `outputs` hold tags; absent: they are the values as they are."""
     document: str | None
     """The document's path, relative to the folder that holds the state; null: a cell."""
     errors: tuple[ErrorRecord, ...]

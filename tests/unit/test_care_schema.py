@@ -97,11 +97,12 @@ sleep 20
 
 ```python
 import os
+saved["seen"] = (inputs.n, 1)
 if not os.path.exists("go"): raise OSError("not yet")
 float("nan")
 ```
 """
-KEPT = ROOT / "tests/data/format-1/state"
+KEPT = ROOT / "tests/data"
 
 
 def said(request: Request) -> Decision:
@@ -157,13 +158,14 @@ def test_what_a_real_run_writes_fits(folder: Path) -> None:
     assert kinds - set(counts) == set(), "every kind of event was written"
 
 
-def test_what_flownb_0_1_0_wrote_fits() -> None:
-    counts = check_files(KEPT)
+@pytest.mark.parametrize("number", range(1, FORMAT))
+def test_what_older_versions_wrote_fits(number: int) -> None:
+    counts = check_files(KEPT / f"format-{number}" / "state")
     assert (counts["state"], counts["run_started"]) == (4, 4)
 
 
 def test_what_show_prints_fits_also_of_a_run_that_was_interrupted(state_dir: Path) -> None:
-    shutil.copytree(KEPT, state_dir)
+    shutil.copytree(KEPT / "format-1" / "state", state_dir)
     for run in flownb.runs(state_dir=state_dir):
         validator("state").validate(flownb.show(run.run_id, state_dir).as_json())
 
