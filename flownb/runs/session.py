@@ -201,8 +201,9 @@ class Session:
         except BaseException as error:  # noqa: BLE001 handed to whoever asks for the run
             broken = error
         self._safely("an executor", self._executors.close)
-        saved = [value for values in self.state.saved.values() for value in values.values()]
-        self._safely("what it keeps", self.kept.close, saved)
+        if broken is None:  # Else what is known here may be more than the journal says.
+            saved = [value for values in self.state.saved.values() for value in values.values()]
+            self._safely("what it keeps", self.kept.close, saved)
         self._safely("the journal", self._journal.close)
         if broken is not None:
             self.error = self.error or self._as_told(broken)

@@ -93,6 +93,22 @@ SUB: Final = (
     + "## really\n\n```checkpoint\nReally {{ first }}?\n```\n\n"
     + node("second", "first * 2", key="sub/second")
 )
+ARTIFACTS: Final = (
+    node("data", "{'rows': ['long'] * 20_000, 'pair': (1, {2, 3})}")
+    + node("each", "('item', index)", "foreach: range(2)", key="each[{index}]")
+    + node("end", "(data['pair'], len(data['rows']), [part[1] for part in each])")
+)
+SAVED: Final = (
+    "## train\n\n- retry: {max: 1, base: 1ms}\n\n```python\nfrom tests.crash.effects import mark\n"
+    "for epoch in range(saved.get('epoch', -1) + 1, 4):\n"
+    "    saved['weights'] = str(epoch) * 70_000\n"
+    "    saved['epoch'] = epoch\n"
+    "    if epoch == 2 and 'failed' not in saved:\n"
+    "        saved['failed'] = True\n"
+    "        raise ValueError\n"
+    "mark('train')\n"
+    "[saved['epoch'], saved['weights'][:3]]\n```\n\n" + node("end", "train")
+)
 CASES: Final[Mapping[str, Case]] = {
     "chain": Case(node("a", "1") + node("b", "a + 1") + "## c\n\n```expr\nb * 2\n```\n\n" + node("d", "[a, b, c]")),
     "fan-out": Case(FAN),
@@ -111,6 +127,9 @@ CASES: Final[Mapping[str, Case]] = {
         "---\non_error: tell\n---\n" + node("good", "1") + node("bad", "good / 0") + node("tell", "error.node"),
         status=RunStatus.FAILED,
     ),
+    "artifacts": Case(ARTIFACTS),
+    "artifacts reused": Case(ARTIFACTS + node("late", "end[0]"), earlier=True),
+    "saved": Case(SAVED),
     "reuse": Case(FAN + node("late", "total[0]"), earlier=True),
     "resume": Case(ASKS, waits=True),
     "once": Case(ONCE, waits=True),

@@ -26,6 +26,7 @@ from typing import Any
 import pytest
 
 from flownb.api import serve, take_up
+from flownb.artifacts.decode import artifact_names
 from flownb.errors import FlowError
 from flownb.model import events as e
 from flownb.model.decision import Decision, Request
@@ -36,6 +37,7 @@ from flownb.runs.prepare import RunSettings, load
 from flownb.runs.run import Run
 from flownb.runs.start import start
 from flownb.store import decisions
+from flownb.store.artifacts import ArtifactStore
 from flownb.store.files import Disk
 from flownb.store.journal import has_begun, load_state, read_journal
 from flownb.store.paths import RunPaths
@@ -185,6 +187,18 @@ class Seen:
     """Key → status and value, without when it was decided."""
 
 
+def artifacts_must_be_whole(folder: Path, about: str) -> None:
+    """Look whether every file that the journal relies on is there, and what it was."""
+    paths = paths_in(folder)
+    if not has_begun(paths):
+        return
+    state, store = load_state(paths), ArtifactStore(paths.artifacts)
+    values = [node.value for node in state.nodes.values()]
+    values += [value for saved in state.saved.values() for value in saved.values()]
+    for name in {name for value in values if value.tagged for name in artifact_names(value.output)}:
+        assert store.open(name).is_file(), about
+
+
 def seen_in(folder: Path) -> Seen:
     state = load_state(paths_in(folder))
     nodes: dict[str, tuple[object, object]] = {
@@ -255,6 +269,7 @@ def check(whole: Whole, folder: Path, trial: Trial) -> Faults:
         shadow.cut_power(trial.cut, random.Random(f"{trial}"))  # noqa: S311 the same each time
     shadow.close()
     paths, about = paths_in(folder), f"{trial}: {faults.met}: {said}"
+    artifacts_must_be_whole(folder, about)
     if trial.kind is Kind.SHORT:
         assert not said, about
     elif said and not faults.met.startswith("scan"):
