@@ -10,6 +10,7 @@ from typing import Final, cast
 from pydantic import JsonValue
 
 from flownb.artifacts.encode import HoldsSecret, Put, Unkept, encode
+from flownb.artifacts.shown import shown
 from flownb.model.node_state import StoredValue
 from flownb.model.record import Record
 from flownb.render.rows import size_of
@@ -70,6 +71,8 @@ def to_stored(value: object, redactor: Redactor, put: Put, *, is_tainted: bool =
         return _hidden(value, redactor)
     except Unkept as error:
         return _preview(value, redactor, str(error))
+    if redactor.holds(shown(encoded.output) if encoded.is_tagged else encoded.output):  # A number may be one, too.
+        return _hidden(value, redactor)
     return Stored(encoded.output, reusable=True, tagged=encoded.is_tagged)
 
 
@@ -139,10 +142,10 @@ def _preview(value: object, redactor: Redactor, why: str) -> Stored:
     size = size_of(value)
     clean = redactor.text(f"{size}\n{text}" if size else text)
     name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
-    shown: dict[str, JsonValue] = {
+    told: dict[str, JsonValue] = {
         "type": readable_text(redactor.text(name)),
         "preview": readable_text(clean[:_PREVIEW_LENGTH]),
     }
     if why:
-        shown["why"] = readable_text(redactor.text(why))
-    return Stored(shown, reusable=False, is_tainted=not why or redactor.text(text) != text)
+        told["why"] = readable_text(redactor.text(why))
+    return Stored(told, reusable=False, is_tainted=not why or redactor.text(text) != text)

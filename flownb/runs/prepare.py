@@ -34,7 +34,8 @@ from flownb.runtimes.registry import Registry, load_registry
 from flownb.secrets import Redactor, find_secrets
 from flownb.store.decisions import withdraw
 from flownb.store.files import DISK, Disk
-from flownb.store.journal import Journal, read_state
+from flownb.store.folding import fold_run
+from flownb.store.journal import Journal
 from flownb.store.paths import RunPaths, check_run_id, create_run, new_run_id, state_folder_in
 from flownb.store.snapshot import write_snapshot
 from flownb.store.storable import storable
@@ -244,7 +245,7 @@ def prepare_resume(
     redactor = Redactor(secrets.values())
     journal = Journal.open_for_append(paths)
     try:
-        state = read_state(paths)
+        state, journal.before = fold_run(journal.before, paths), ()
         check_begun(paths, state)
         _check_open(state, start)
         known = {name: value for name, value in state.inputs.items() if name in workflow.inputs}

@@ -37,6 +37,8 @@ class Journal:
         self._room: int | None = size
         os.lseek(descriptor, size, os.SEEK_SET)
         self._broken = False
+        self.before: Sequence[Event] = ()
+        """What it held when it was opened; whoever has folded it lets it go."""
 
     @classmethod
     def create(cls, paths: RunPaths) -> Self:
@@ -73,12 +75,14 @@ class Journal:
             raise _missing(paths.journal)
         lock = RunLock(paths)
         with _given_back_on_error(lock, f"cannot write the journal {paths.journal}"):
-            size = scan(_content(paths.journal, paths.disk), paths.journal)[1]
+            before, size = scan(_content(paths.journal, paths.disk), paths.journal)
             with _closed_on_error(open_file(paths.journal, os.O_WRONLY, paths.disk)) as file:
                 keep_private(file)
                 if size < os.fstat(file).st_size:
                     paths.disk.truncate(file, size)
-                return cls(paths, lock, file, size)
+                made = cls(paths, lock, file, size)
+                made.before = before
+                return made
 
     @property
     def held(self) -> int | None:

@@ -136,6 +136,8 @@ def _changed(event: Event, change: Callable[[JsonValue], JsonValue], text: Calla
             fields = {"decision": decision.model_copy(update=said)}
         case e.RunFinished():
             fields = {"failures": tuple(_failure(failure, text) for failure in event.failures)}
+            if not event.tagged:  # Of what is tagged the names of files are no text of anybody's.
+                fields["outputs"] = _each(event.outputs, change)
         case _:
             return event
     return event.model_copy(update=fields)

@@ -235,7 +235,7 @@ def test_a_run_that_cannot_be_read_hides_no_other(flownb: Start, tmp_path: Path)
     journal.write_text(journal.read_text().replace('"format":3', '"format":4'))
     listed = flownb("runs", "--json")
     assert [run["run_id"] for run in json.loads(listed.stdout)] == ["r2"]
-    assert "warning: left out: .flownb/fine/r1/journal.jsonl:1: the journal has format 3" in listed.stderr
+    assert "warning: left out: .flownb/fine/r1/journal.jsonl:1: the journal has format 4" in listed.stderr
 
 
 def test_a_run_whose_text_cannot_be_written_is_not_begun_and_not_held(flownb: Start, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def written(batches: list[list[Event]]) -> bytes:
 
 
 def in_format_1(batches: list[list[Event]]) -> bytes:
-    lines = [b" \n".join(plain(event).replace(b'"format":2', b'"format":1') for event in batch) for batch in batches]
+    lines = [b" \n".join(plain(event).replace(b'"format":3', b'"format":1') for event in batch) for batch in batches]
     return b"\n".join(lines) + b"\n"
 
 

@@ -187,7 +187,7 @@ def test_a_tainted_node_runs_again_in_a_resume_and_what_reads_it_by_python_does_
     assert again.status == "completed"
     assert again["last"] == ENCODED
     assert (tmp_path / "used").exists()  # Made once: a second time would have failed.
-    with pytest.raises(FlowStateError, match="holds a secret, and is not kept"):
+    with pytest.raises(FlowStateError, match="is not kept: it holds a secret"):
         flownb.show(run.id)["auth"]
 
 
@@ -270,8 +270,8 @@ def test_an_answer_given_here_is_the_same_as_after_a_resume() -> None:
 )
 def test_the_error_of_a_node_that_reads_a_secret_shows_no_value(failing: str) -> None:
     run = run_of(
-        failing.replace("## Bad\n\n", "## Bad\n\n- fallback: saved\n"),
-        node("Saved", "error.message", kind="expr"),
+        failing.replace("## Bad\n\n", "## Bad\n\n- fallback: calm\n"),
+        node("Calm", "error.message", kind="expr"),
         node("Worse", "secrets.T ~ none.x", "continue_on_error: true"),
         head='outputs: {a: "secrets.T | b64encode | fromjson"}\n',
     )
