@@ -308,7 +308,13 @@ class _Reader:
         where = draft.properties[repeat or "type"].key_span if repeat or "type" in draft.properties else draft.name.span
         if fences.look_alikes and draft.body is None and not children:
             return
-        if draft.kind and draft.body is None and has_body(draft.kind):
+        if draft.kind and draft.body is not None and draft.kind.BODY_ELSE in draft.properties:
+            other = draft.properties[draft.kind.BODY_ELSE]
+            what = f"the content of '{draft.id}' is given twice: by '{other.key}' and by the body"
+            yield problem(Code.LISTED_AND_FENCED, what, other.key_span, "keep one of them")
+        elif draft.kind and draft.body is None and draft.kind.BODY_ELSE in draft.properties:
+            return
+        elif draft.kind and draft.body is None and has_body(draft.kind):
             what = f"node '{draft.id}' is of type {draft.title} and has no body"
             yield problem(Code.MISSING_BODY, what, where, f"put a fence below the list: {_example(draft.title)}")
         elif draft.kind and draft.body is not None and not has_body(draft.kind):

@@ -63,6 +63,8 @@ RUNTIMES: Final[Mapping[str, RuntimeEntry]] = MappingProxyType(
         "json": RuntimeEntry("flownb.runtimes.data:JsonRuntime"),
         "yaml": RuntimeEntry("flownb.runtimes.data:YamlRuntime"),
         "expr": RuntimeEntry("flownb.runtimes.data:ExpressionRuntime"),
+        "read": RuntimeEntry("flownb.runtimes.files.read:ReadRuntime"),
+        "write": RuntimeEntry("flownb.runtimes.files.write:WriteRuntime"),
     }
 )
 """Kind → its runtime. `checkpoint` and `flow` have none: the engine itself carries them out."""
