@@ -1,5 +1,4 @@
-"""What a node has to do with files: those that its `files` names, those that a `read` reads and a `write` wrote, and modules
-in the document's folder that its body imports.
+"""What a node has to do with files: those that it names, reads or wrote, and modules beside the document that its body imports.
 
 Each is a label (`the files data/*.csv`, `the module utils`) with a digest of the content, and can be looked at again by its label.
 """

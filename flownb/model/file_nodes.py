@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from pydantic import BeforeValidator
 
@@ -42,6 +42,10 @@ class ReadOutput(StrEnum):
     """A pandas DataFrame."""
     FILES = "files"
     """A list of `path` and `content`, one for each file: so a glob keeps the names."""
+
+
+CELL_WORDS: Final = ("str", "int", "float", "bool", "date", "datetime")
+"""The types that a cell of a text table can have. An empty cell is null, but for `str`."""
 
 
 class ReadNode(Leaf):

@@ -139,7 +139,7 @@ def read_file(path: Path, disk: Disk = DISK, limit: int | None = None) -> bytes:
         os.close(descriptor)
 
 
-def write_all(descriptor: int, data: bytes, disk: Disk = DISK) -> None:
+def write_all(descriptor: int, data: bytes | memoryview, disk: Disk = DISK) -> None:
     """Write bytes, all of them, although the system may take them in pieces."""
     view = memoryview(data)
     while view:

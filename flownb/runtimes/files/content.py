@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final, cast
 
@@ -12,9 +12,9 @@ import yaml
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from flownb.errors import NodeError
+from flownb.model.file_names import has_json_lines, has_tabs, is_packed
 from flownb.model.file_nodes import FileFormat
 from flownb.runtimes.files.csvs import write_rows
-from flownb.runtimes.files.names import has_json_lines, has_tabs, is_packed
 from flownb.runtimes.files.tables import is_frame, rows_of, write_csv_frame, write_parquet
 
 _TOGETHER: Final = 10_000
@@ -60,7 +60,7 @@ class Content:
             raise self._refused("text", "say a `format` that holds it, as `json`")
         file.write(self._encoded(str(self.value)))
 
-    def bytes(self, file: BinaryIO, _check: Callable[[], None]) -> None:
+    def octets(self, file: BinaryIO, _check: Callable[[], None]) -> None:
         """Write bytes."""
         if not isinstance(self.value, bytes | bytearray | memoryview):
             raise self._refused("bytes", "give bytes, or say another `format`")
@@ -187,7 +187,7 @@ def _text(dumper: Any, value: str) -> Any:  # PyYAML has no types here.
 _Dumper.add_representer(str, _text)
 _WRITERS: Final[Mapping[FileFormat, Callable[[Content, BinaryIO, Callable[[], None]], None]]] = {
     FileFormat.TEXT: Content.text,
-    FileFormat.BYTES: Content.bytes,
+    FileFormat.BYTES: Content.octets,
     FileFormat.JSON: Content.json,
     FileFormat.YAML: Content.yaml,
     FileFormat.CSV: Content.csv,

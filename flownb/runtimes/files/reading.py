@@ -11,10 +11,10 @@ from typing import Final
 from pydantic import JsonValue
 
 from flownb.errors import NodeError
+from flownb.model.file_names import format_of, has_json_lines, has_tabs, is_packed
 from flownb.model.file_nodes import FileFormat, ReadOutput
 from flownb.runtimes.files.csvs import read_rows
 from flownb.runtimes.files.halting import Halt
-from flownb.runtimes.files.names import format_of, has_json_lines, has_tabs, is_packed
 from flownb.runtimes.files.source import chunks_of, not_text, opened, text_of
 from flownb.runtimes.files.tables import frame_of, read_csv_frame, read_parquet, rows_in, rows_of, to_pandas, typed
 from flownb.runtimes.jsontext import JsonTextError, load_json
@@ -53,7 +53,7 @@ class Reading:
         except UnicodeDecodeError:
             raise not_text(self.path, self.shown, self.halt) from None
 
-    def bytes(self) -> object:
+    def octets(self) -> object:
         """Return the file's bytes, unpacked."""
         with opened(self.path, self.shown, self.halt) as file:
             return file.read()
@@ -160,7 +160,7 @@ _READERS: Final[Mapping[FileFormat, Callable[[Reading], object]]] = {
     FileFormat.LINES: Reading.lines,
     FileFormat.TEXT: Reading.text,
     FileFormat.PARQUET: Reading.parquet,
-    FileFormat.BYTES: Reading.bytes,
+    FileFormat.BYTES: Reading.octets,
 }
 
 

@@ -8,7 +8,7 @@ import re
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -63,7 +63,7 @@ def write_file(
     """
     _make_folder(path.parent, disk)
     _clear(path, disk)
-    with _held(path.parent, halt) if append else suppress():
+    with _held(path.parent, halt) if append else nullcontext():
         found = kind_of(path, disk)
         if found not in ("", "a file"):
             raise OSError(f"{found} stands in its place")

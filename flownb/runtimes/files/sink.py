@@ -6,13 +6,13 @@ import gzip
 import hashlib
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import BinaryIO, cast
+from contextlib import contextmanager, suppress
+from typing import Any, BinaryIO, Final, cast
 
 from flownb.runtimes.files.halting import Halt
 from flownb.store.files import Disk, write_all
 
-_CHUNK = 1 << 20
+_CHUNK: Final = 1 << 20
 
 
 class Sink(io.RawIOBase):
@@ -65,21 +65,14 @@ class Sink(io.RawIOBase):
 @contextmanager
 def packing(sink: Sink, *, packed: bool) -> Iterator[BinaryIO]:
     """Yield what takes the content of a file, and packs it as gzip where that is wanted; equal content gives equal bytes."""
-    if not packed:
-        buffered = io.BufferedWriter(sink, _CHUNK)
-        try:
-            yield cast("BinaryIO", buffered)
-            buffered.flush()
-        finally:
-            _let_go(buffered)
-        return
-    with gzip.GzipFile(filename="", mode="wb", fileobj=cast("BinaryIO", sink), mtime=0, compresslevel=6) as file:
-        yield cast("BinaryIO", file)
-
-
-def _let_go(buffered: io.BufferedWriter) -> None:
-    """Leave what was not written unwritten: flushing it later would raise where nobody looks."""
+    file: Any = (
+        gzip.GzipFile("", "wb", 6, cast("BinaryIO", sink), mtime=0) if packed else io.BufferedWriter(sink, _CHUNK)
+    )
     try:
-        buffered.detach()
-    except Exception:  # noqa: BLE001 the error under way says it already
-        return
+        yield file
+        file.flush()
+        file.close() if packed else file.detach()
+    except BaseException:
+        with suppress(Exception):  # What is left in it would be written, and fail, where nobody looks.
+            file.close() if packed else file.detach()
+        raise

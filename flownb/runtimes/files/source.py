@@ -8,13 +8,14 @@ import io
 import os
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 from flownb.errors import NodeError
+from flownb.model.file_names import is_packed
 from flownb.runtimes.files.halting import Halt
-from flownb.runtimes.files.names import is_packed
 from flownb.store.files import open_file
 
 _BUFFER: Final = 1 << 20
@@ -60,12 +61,11 @@ def opened(path: Path, shown: str, halt: Halt) -> Iterator[io.BufferedReader]:
         NodeError: It cannot be opened or read, or is no whole gzip file.
     """
     try:
-        with io.BufferedReader(_Raw(open_file(path, os.O_RDONLY), halt), _BUFFER) as file:
-            if is_packed(shown):
-                with gzip.GzipFile(fileobj=file, mode="rb") as packed:
-                    yield cast("io.BufferedReader", packed)  # It peeks and reads as one does.
-            else:
-                yield file
+        with ExitStack() as stack:
+            file = io.BufferedReader(_Raw(open_file(path, os.O_RDONLY), halt), _BUFFER)
+            stack.callback(file.close)
+            packed = stack.enter_context(gzip.GzipFile(fileobj=file, mode="rb")) if is_packed(shown) else file
+            yield cast("io.BufferedReader", packed)  # A GzipFile peeks and reads as one does.
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         hint = "make it anew; where it is no gzip, its name must not end in `.gz`"
         raise NodeError(f"{shown} is no whole gzip file: {error}", hint) from None
@@ -100,18 +100,20 @@ def not_text(path: Path, shown: str, halt: Halt) -> NodeError:
     """Return the error for a file that is not the text that it should be, with the first line that is none. Blocks."""
     with opened(path, shown, halt) as file:
         encoding = encoding_of(file)
-        line = 1
-        if encoding.startswith("utf-8"):
-            for line, content in enumerate(file, 1):  # noqa: B007 the last one counts
-                try:
-                    content.decode()
-                except UnicodeDecodeError as error:
-                    wrong = content[error.start]
-                    return NodeError(
-                        f"{shown}:{line}: not UTF-8: the byte 0x{wrong:02x}",
-                        "convert it (`iconv -f latin1 -t utf-8`), or read it with `format: bytes`",
-                    )
+        wrong = next(filter(None, map(_wrong_byte, file, count(1))), None) if encoding.startswith("utf-8") else None
+    if wrong:
+        hint = "convert it (`iconv -f latin1 -t utf-8`), or read it with `format: bytes`"
+        return NodeError(f"{shown}:{wrong[0]}: not UTF-8: the byte 0x{wrong[1]:02x}", hint)
     return NodeError(f"{shown} is not {encoding.upper()}, as its first bytes say", "read it with `format: bytes`")
+
+
+def _wrong_byte(content: bytes, line: int) -> tuple[int, int] | None:
+    """Return a line's number and the first byte in it that is no UTF-8; None: there is none."""
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        return line, content[error.start]
+    return None
 
 
 def _remedy(error: OSError) -> str:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Final, cast
 
 from flownb.errors import NodeError
+from flownb.model.file_names import format_of, is_packed
 from flownb.model.file_nodes import FileFormat, WriteNode
 from flownb.model.nodes import Leaf
 from flownb.runtimes.base import Scope
 from flownb.runtimes.files.allowed import check_inside
 from flownb.runtimes.files.content import Content
 from flownb.runtimes.files.halting import Halt, halting
-from flownb.runtimes.files.names import format_of, is_packed
 from flownb.runtimes.files.path import path_of
 from flownb.runtimes.files.replacing import Written, write_file
 from flownb.runtimes.files.written import ADDED, WROTE, digest_text
