@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final, cast
@@ -19,6 +20,8 @@ from flownb.runtimes.files.tables import is_frame, rows_of, write_csv_frame, wri
 
 _TOGETHER: Final = 10_000
 """Lines that are written at a time."""
+_ODD: Final = re.compile("[^\\t\\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd]")
+"""What YAML 1.1 and 1.2 do not both read as itself outside double quotes."""
 _SCALARS: Final = (str, int, float)
 
 
@@ -179,8 +182,8 @@ class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[mi
 
 
 def _text(dumper: Any, value: str) -> Any:  # PyYAML has no types here.
-    """Quote what looks like a number in YAML 1.2, and write a text of several lines as a block."""
-    style = "'" if value[:1] in frozenset("+-.0123456789") else "|" if "\n" in value else None
+    """Quote what looks like a number in YAML 1.2, and what one of the two would not read as itself."""
+    style = '"' if _ODD.search(value) else "'" if value[:1] in frozenset("+-.0123456789") else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 

@@ -98,13 +98,23 @@ def write_rows(
     """
     rows = list(rows)
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
+    writer = csv.writer(_PlainEnds(file), delimiter=delimiter, lineterminator="\r\n")
     if columns:
         writer.writerow(columns)
     for number, row in enumerate(rows):
         if not number % 1000:
             tick()
         writer.writerow([_cell(row.get(name)) for name in columns])
+
+
+class _PlainEnds:
+    r"""Takes rows that end in `\r\n`, so that csv quotes a cell with either in it, and writes them with plain line breaks."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._write = file.write
+
+    def write(self, row: str) -> int:
+        return self._write(f"{row[:-2]}\n")
 
 
 def _cell(value: object) -> object:

@@ -20,6 +20,8 @@ from flownb.store.files import MARK, Disk, discard, kind_of, open_file, replacin
 _FOLDER_MODE: Final = 0o777
 _FILE_MODE: Final = 0o666
 _POLL_S: Final = 0.01
+_STALE_S: Final = 60.0
+"""Seconds after which a half-written file without an owner is cleared away: a new one gets its lock a moment after its name."""
 _CHUNK: Final = 1 << 20
 
 
@@ -127,7 +129,7 @@ def _clear(path: Path, disk: Disk) -> None:
     pattern = re.compile(rf"\.{re.escape(path.name[:200])}\.[0-9a-f]{{12}}{re.escape(MARK)}")
     with suppress(OSError):
         for entry in os.scandir(path.parent):
-            if pattern.fullmatch(entry.name):
+            if pattern.fullmatch(entry.name) and time.time() - entry.stat(follow_symlinks=False).st_mtime > _STALE_S:
                 _clear_one(Path(entry.path), disk)
 
 
