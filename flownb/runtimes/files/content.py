@@ -49,10 +49,16 @@ class Content:
             NodeError: The format cannot hold the value.
             OSError: The file cannot be written.
         """
-        if self.is_text and isinstance(self.value, str) and self.format not in (FileFormat.PARQUET, FileFormat.BYTES):
-            file.write(self._encoded(self._ended(self.value)))
+        if self.is_text and self._is_its_own_text():
+            file.write(self._encoded(self._ended(str(self.value))))
             return
         _WRITERS[self.format](self, file, check)
+
+    def _is_its_own_text(self) -> bool:
+        """Return whether a body came to text that is the file's, or in a text to a number."""
+        if isinstance(self.value, str):
+            return self.format not in (FileFormat.PARQUET, FileFormat.BYTES)
+        return isinstance(self.value, _SCALARS) and self.format in (FileFormat.TEXT, FileFormat.LINES)
 
     def _ended(self, text: str) -> str:
         return text if text.endswith("\n") or not text else text + "\n"
