@@ -120,7 +120,9 @@ def test_items_are_looked_at_one_by_one(folder: Folder) -> None:
 
 
 def test_lines_that_were_added_stand_though_the_file_has_grown_since(folder: Folder) -> None:
-    folder.write('## Log\n\n- foreach: "[1, 2, 3]"\n- path: a.log\n- append: true\n\n```write\nline {{ item }}\n```\n')
+    folder.write(
+        '## Log\n\n- foreach: "[1, 2, 3]"\n- concurrency: 1\n- path: a.log\n- append: true\n\n```write\nline {{ item }}\n```\n'
+    )
     folder.begin()
     with (folder.path / "a.log").open("a") as file:
         file.write("by hand\n")

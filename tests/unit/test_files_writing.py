@@ -409,9 +409,9 @@ def test_whichever_operation_fails_the_file_is_the_old_one_or_the_new_one(tmp_pa
 def test_what_a_killed_writer_left_is_cleared_away_by_the_next_and_nothing_else_is(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys\nfrom pathlib import Path\nfrom flownb.runtimes.files.replacing import write_file\n"
-        "from flownb.runtimes.files.halting import Halt\nfrom flownb.store.files import DISK\n"
+        "from flownb.runtimes.files.replacing import Leftovers\nfrom flownb.runtimes.files.halting import Halt\nfrom flownb.store.files import DISK\n"
         "def fill(file):\n    file.write(b'half' * 1000000)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "write_file(Path(sys.argv[1]), fill, DISK, Halt())\n"
+        "write_file(Path(sys.argv[1]), fill, DISK, Halt(), Leftovers())\n"
     )
     (tmp_path / "a.txt").write_text("old")
     (tmp_path / ".a.txt.notes.tmp").touch()

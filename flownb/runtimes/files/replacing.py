@@ -25,6 +25,24 @@ _STALE_S: Final = 60.0
 _CHUNK: Final = 1 << 20
 
 
+class Leftovers:
+    """What killed writers left in folders, which are looked through once. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._names: dict[Path, tuple[str, ...]] = {}
+
+    def clear(self, path: Path, disk: Disk) -> None:
+        """Take away what a killed writer of a file left beside it; what is being written has its owner's lock. Blocks."""
+        names = self._names.get(path.parent)
+        if names is None:
+            with suppress(OSError):
+                names = tuple(name for name in os.listdir(path.parent) if name.startswith(".") and name.endswith(MARK))
+            names = self._names.setdefault(path.parent, names or ())
+        pattern = re.compile(rf"\.{re.escape(path.name[:200])}\.[0-9a-f]{{12}}{re.escape(MARK)}") if names else None
+        for name in filter(pattern.fullmatch, names) if pattern else ():
+            _clear_one(path.with_name(name), disk)
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """What was written."""
@@ -42,6 +60,7 @@ def write_file(
     fill: Callable[[BinaryIO], None],
     disk: Disk,
     halt: Halt,
+    left: Leftovers,
     *,
     packed: bool = False,
     append: bool = False,
@@ -56,6 +75,7 @@ def write_file(
         fill: Writes the content.
         disk: What writes.
         halt: Ends the writing; the old file is still there then.
+        left: What killed writers left.
         packed: Whether the content is packed as gzip.
         append: Whether the content comes behind what is there.
 
@@ -64,7 +84,7 @@ def write_file(
         Halted: The node was cancelled; likewise.
     """
     _make_folder(path.parent, disk)
-    _clear(path, disk)
+    left.clear(path, disk)
     with _held(path.parent, halt) if append else nullcontext():
         found = kind_of(path, disk)
         if found not in ("", "a file"):
@@ -124,20 +144,12 @@ def _held(folder: Path, halt: Halt) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _clear(path: Path, disk: Disk) -> None:
-    """Take away what a killed writer of a file left beside it; what is being written has its owner's lock."""
-    pattern = re.compile(rf"\.{re.escape(path.name[:200])}\.[0-9a-f]{{12}}{re.escape(MARK)}")
-    with suppress(OSError):
-        for entry in os.scandir(path.parent):
-            if pattern.fullmatch(entry.name) and time.time() - entry.stat(follow_symlinks=False).st_mtime > _STALE_S:
-                _clear_one(Path(entry.path), disk)
-
-
 def _clear_one(beside: Path, disk: Disk) -> None:
     with suppress(OSError):
         descriptor = open_file(beside, os.O_RDONLY, disk)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            discard(beside, disk)
+            if time.time() - os.fstat(descriptor).st_mtime > _STALE_S:
+                discard(beside, disk)
         finally:
             os.close(descriptor)

@@ -16,7 +16,7 @@ from flownb.runtimes.files.allowed import check_inside
 from flownb.runtimes.files.content import Content
 from flownb.runtimes.files.halting import Halt, halting
 from flownb.runtimes.files.path import path_of
-from flownb.runtimes.files.replacing import Written, write_file
+from flownb.runtimes.files.replacing import Leftovers, Written, write_file
 from flownb.runtimes.files.written import ADDED, WROTE, digest_text
 from flownb.store.files import DISK, TO_WRITE, Disk
 from flownb.templates.expressions import evaluate_apart, render_apart
@@ -34,7 +34,7 @@ class WriteRuntime:
         Args:
             disk: What writes.
         """
-        self._disk = disk
+        self._disk, self._left = disk, Leftovers()
 
     async def run(self, node: Leaf, scope: Scope) -> object:
         """Write the file, and return its `path`, as the document says it, and its size in `bytes`.
@@ -52,7 +52,7 @@ class WriteRuntime:
             value = await render_apart(write.body, scope.values)
         meant = _format(write, path, value)
         content = Content(value, write.value is None, meant, path)
-        written = await halting(partial(_write, content, scope, self._disk, append=write.append))
+        written = await halting(partial(_write, content, scope, self._disk, self._left, append=write.append))
         label, place = (ADDED, f"{written.offset}+{written.size - written.offset}") if write.append else (WROTE, "")
         if scope.redactor.text(path) == path:
             # No hash of a secret is kept: of what holds one is known only that it is there.
@@ -86,14 +86,14 @@ def _format(node: WriteNode, path: str, value: object) -> FileFormat:
     return meant
 
 
-def _write(content: Content, scope: Scope, disk: Disk, halt: Halt, *, append: bool) -> Written:
+def _write(content: Content, scope: Scope, disk: Disk, left: Leftovers, halt: Halt, *, append: bool) -> Written:
     path = scope.folder / content.name
     try:
         check_inside([path], content.name, scope.folder, scope.allowed, "path")
         real = path.resolve()
         _check_free(real, content.name, scope)
         fill = partial(content.write, check=halt.check)
-        return write_file(real, fill, disk, halt, packed=is_packed(content.name), append=append)
+        return write_file(real, fill, disk, halt, left, packed=is_packed(content.name), append=append)
     except (OSError, ValueError, RuntimeError) as error:
         said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise NodeError(f"{content.name} cannot be written: {said}", TO_WRITE) from None
