@@ -235,7 +235,7 @@ def test_parquet_is_a_dataframe_or_rows(tmp_path: Path) -> None:
 
 
 def test_parquet_of_many_row_groups_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flownb.runtimes.files.tables._GROUP_BYTES", 1)
+    monkeypatch.setattr("flownb.runtimes.files.tables._ROWS", 10)
     pd.DataFrame({"a": range(1000)}).to_parquet(tmp_path / "a.parquet", row_group_size=7)
     pd.DataFrame({"a": []}).to_parquet(tmp_path / "b.parquet")
 

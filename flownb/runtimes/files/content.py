@@ -108,16 +108,17 @@ class Content:
         value = rows_of(self.value) if is_frame(self.value) else self.value
         if not isinstance(value, list | tuple):
             raise self._refused("lines", "give a list, one item a line")
+        is_json = has_json_lines(self.name)
         for start in range(0, len(value), _TOGETHER):
             check()
             part = value[start : start + _TOGETHER]
-            file.write(self._encoded("\n".join([self._line(item) for item in part]) + "\n"))
-
-    def _line(self, item: object) -> str:
-        if isinstance(item, str) and not has_json_lines(self.name):
-            if "\n" in item or "\r" in item:
+            lines = [item if type(item) is str and not is_json else self._json_line(item) for item in part]
+            text = "\n".join(lines)
+            if "\r" in text or text.count("\n") >= len(lines):
                 raise NodeError(f"{self.name}: a line holds a line break", "split it, or name the file `.jsonl`")
-            return item
+            file.write(self._encoded(text + "\n"))
+
+    def _json_line(self, item: object) -> str:
         try:
             return json.dumps(_plain(item), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         except (ValueError, RecursionError) as error:

@@ -17,6 +17,8 @@ _DELIMITERS: Final = ",;\t|"
 _FIELD_LIMIT: Final = 1 << 30
 """The longest cell, in characters. Python's own limit of 131,072 is less than an article."""
 _QUOTED: Final = '"'
+_PLAIN: Final = frozenset({str, int, float, type(None)})
+"""Types that csv writes as we do."""
 
 
 def delimiter_in(line: str) -> str:
@@ -104,7 +106,8 @@ def write_rows(
     for number, row in enumerate(rows):
         if not number % 1000:
             tick()
-        writer.writerow([_cell(row.get(name)) for name in columns])
+        cells = [row.get(name) for name in columns]
+        writer.writerow(cells if _PLAIN.issuperset(map(type, cells)) else map(_cell, cells))
 
 
 class _PlainEnds:

@@ -68,7 +68,7 @@ class Reading:
         delimiter = "\t" if has_tabs(self.shown) else ""
         with opened(self.path, self.shown, self.halt) as file:
             if self.output is ReadOutput.DATAFRAME:
-                return read_csv_frame(file, self.shown, self.dtypes, delimiter)
+                return read_csv_frame(self.path, self.shown, file, self.dtypes, delimiter)
             return read_rows(text_of(file), self.shown, self.dtypes, delimiter)
 
     def parquet(self) -> object:
@@ -76,10 +76,11 @@ class Reading:
         if is_packed(self.shown):
             raise NodeError(f"{self.shown}: Parquet is packed by itself, and not read from gzip", "unpack it: `gunzip`")
         with opened(self.path, self.shown, self.halt):
-            table = read_parquet(self.path, self.shown, self.halt.check)
+            pass  # It can be opened, and is no pipe.
         if self.output is ReadOutput.ROWS and not self.dtypes:
-            return rows_of(table)
-        frame = typed(to_pandas(table), self.shown, self.dtypes)
+            return rows_of(read_parquet(self.path, self.shown, self.halt.check))
+        # Nothing else holds the table: what becomes a column of the frame is let go of.
+        frame = typed(to_pandas(read_parquet(self.path, self.shown, self.halt.check)), self.shown, self.dtypes)
         return rows_of(frame) if self.output is ReadOutput.ROWS else frame
 
     def json(self) -> object:
