@@ -16,15 +16,9 @@ from pydantic import JsonValue
 from flownb import api
 from flownb.cli.attend import finish, keep_log, serve_here, shows_log_of, state_option
 from flownb.cli.inputs import read_given, read_inputs, read_yaml_value
+from flownb.cli.listing import show_runtimes
 from flownb.cli.values import show_value
-from flownb.errors import (
-    Diagnostic,
-    FlowError,
-    FlowInputError,
-    FlowStateError,
-    FlowSyntaxError,
-    Severity,
-)
+from flownb.errors import Diagnostic, FlowError, FlowInputError, FlowStateError, FlowSyntaxError, Severity
 from flownb.model.decision import Action, Decision, Via, user_name
 from flownb.model.events import PlannedNode, RunStatus
 from flownb.model.nodes import walk
@@ -130,6 +124,9 @@ def _with_suspend(command: _F) -> _F:
 @click.version_option(package_name="flownb")
 def commands() -> None:
     """Run workflows that are written as Markdown."""
+
+
+commands.add_command(show_runtimes)
 
 
 @commands.command("run")

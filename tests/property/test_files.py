@@ -54,7 +54,7 @@ def test_lines_read_back_equal(folder: Path, lines: list[str]) -> None:
     assert through(folder, "a.txt", lines, format="lines") == lines
 
 
-@given(st.lists(CELLS, min_size=1, max_size=4, unique=True).flatmap(lambda names: st.lists(st.fixed_dictionaries({name: CELLS for name in names}), min_size=1, max_size=4)), st.sampled_from(["a.csv", "a.tsv"]))  # fmt: skip
+@given(st.lists(CELLS, min_size=1, max_size=4, unique=True).flatmap(lambda names: st.lists(st.fixed_dictionaries(dict.fromkeys(names, CELLS)), min_size=1, max_size=4)), st.sampled_from(["a.csv", "a.tsv"]))  # fmt: skip
 def test_tables_of_text_read_back_equal(folder: Path, rows: list[dict[str, str]], path: str) -> None:
     assert through(folder, path, rows) == rows
 
@@ -73,4 +73,7 @@ def test_any_bytes_give_a_value_or_an_error_that_names_the_file(folder: Path, da
     try:
         run_node(ReadRuntime(), node_of(ReadNode, path=path), scope_of(folder=folder))
     except NodeError as error:
-        assert error.message.startswith(path)
+        said = error.message
+    else:
+        said = path
+    assert said.startswith(path)

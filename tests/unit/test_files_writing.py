@@ -28,8 +28,8 @@ from flownb.model.file_nodes import ReadNode, WriteNode
 from flownb.runtimes.files.read import ReadRuntime
 from flownb.runtimes.files.write import WriteRuntime
 from flownb.store.files import DISK, Disk
-from flownb.text.yaml import DATA, load_yaml
 from flownb.text.spans import Span
+from flownb.text.yaml import DATA, load_yaml
 from tests.nodes import node_of, run_node, scope_of
 
 ROWS = [{"a": 1, "b": "x"}, {"a": None, "c": [1, {"d": True}]}, {"b": 'say "hi", ok\nthere', "a": False}]

@@ -36,7 +36,7 @@ class Leftovers:
         names = self._names.get(path.parent)
         if names is None:
             with suppress(OSError):
-                names = tuple(name for name in os.listdir(path.parent) if name.startswith(".") and name.endswith(MARK))
+                names = tuple(each.name for each in path.parent.iterdir() if each.name.endswith(MARK))
             names = self._names.setdefault(path.parent, names or ())
         pattern = re.compile(rf"\.{re.escape(path.name[:200])}\.[0-9a-f]{{12}}{re.escape(MARK)}") if names else None
         for name in filter(pattern.fullmatch, names) if pattern else ():
