@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import re
 import shutil
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import pytest
 
 import flownb
 from flownb.api import take_up
+from flownb.model.file_names import format_of
+from flownb.model.file_nodes import FileFormat
 from flownb.runs.prepare import RunSettings
 
 SECRET = "hunter2-hunter2"
@@ -240,3 +244,29 @@ def test_a_file_with_a_secret_is_the_persons_own_and_nothing_else_tells_it(
     inode = (folder.path / "config.ini").stat().st_ino
     folder.resume()
     assert (folder.path / "config.ini").stat().st_ino == inode
+
+
+def test_the_example_of_the_page_runs(folder: Folder) -> None:
+    page = (Path(__file__).parents[2] / "docs/runtime-files.md").read_text()
+    example = re.findall(r"^````markdown\n(.*?)^````$", page, re.MULTILINE | re.DOTALL)[0]
+    folder.document.write_text(example)
+    (folder.path / "orders").mkdir()
+    (folder.path / "orders/a.csv").write_text("day,amount\n2026-11-01,1.5\n2026-11-02,2\n")
+    (folder.path / "orders/b.csv").write_text("day,amount\n2026-11-03,4\n")
+    run = flownb.run(folder.document, state_dir=folder.state)
+
+    assert run.status == "completed", run.errors
+    assert (folder.path / "out/report.md").read_text() == "# Orders\n\n2 files, 7.5 in all\n"
+    assert (folder.path / "out/totals.log").read_text() == "7.5\n"
+    lines = gzip.decompress((folder.path / "out/orders.jsonl.gz").read_bytes()).decode().splitlines()
+    assert lines[0] == '{"day":"2026-11-01","amount":1.5}'
+    assert len(lines) == 3
+
+
+def test_every_suffix_of_the_page_is_known() -> None:
+    page = (Path(__file__).parents[2] / "docs/runtime-files.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (`.*?) \|", page, re.MULTILINE)
+    assert {row[0] for row in rows} == {*FileFormat} - {"auto", "text"}
+    for name, suffixes in rows:
+        for suffix in re.findall(r"`(\.\w+)`", suffixes):
+            assert format_of(f"a{suffix}.gz") == name
