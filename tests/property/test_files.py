@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -33,7 +34,7 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def through(folder: Path, path: str, value: object, **fields: object) -> object:
+def through(folder: Path, path: str, value: object, **fields: Any) -> object:
     scope = scope_of({"x": value}, folder=folder)
     run_node(WriteRuntime(), node_of(WriteNode, path=path, value="x", **fields), scope)
     return run_node(ReadRuntime(), node_of(ReadNode, path=path, **fields), scope)

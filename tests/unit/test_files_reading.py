@@ -7,6 +7,7 @@ import os
 import threading
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -17,11 +18,11 @@ from flownb.runtimes.files.read import ReadRuntime
 from tests.nodes import node_of, run_node, scope_of
 
 
-def read(folder: Path, path: str, values: dict[str, object] | None = None, **fields: object) -> object:
+def read(folder: Path, path: str, values: dict[str, object] | None = None, **fields: Any) -> object:
     return run_node(ReadRuntime(), node_of(ReadNode, path=path, **fields), scope_of(values, folder=folder))
 
 
-def refused(folder: Path, path: str, **fields: object) -> tuple[str, str]:
+def refused(folder: Path, path: str, **fields: Any) -> tuple[str, str]:
     with pytest.raises(NodeError) as caught:
         read(folder, path, **fields)
     return caught.value.message, caught.value.hint
@@ -224,7 +225,7 @@ def test_parquet_is_a_dataframe_or_rows(tmp_path: Path) -> None:
     frame = pd.DataFrame({"a": [1, 2], "b": ["x", None]}, index=pd.Index(["r", "s"], name="key"))
     frame.to_parquet(tmp_path / "a.parquet")
 
-    pd.testing.assert_frame_equal(read(tmp_path, "a.parquet"), frame)  # type: ignore[arg-type]
+    pd.testing.assert_frame_equal(read(tmp_path, "a.parquet"), frame)
     assert read(tmp_path, "a.parquet", output="rows") == [
         {"a": 1, "b": "x", "key": "r"},
         {"a": 2, "b": None, "key": "s"},

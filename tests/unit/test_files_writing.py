@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,21 +36,19 @@ from tests.nodes import node_of, run_node, scope_of
 ROWS = [{"a": 1, "b": "x"}, {"a": None, "c": [1, {"d": True}]}, {"b": 'say "hi", ok\nthere', "a": False}]
 
 
-def write(
-    folder: Path, path: str, value: object = None, *, disk: Disk = DISK, body: str = "", **fields: object
-) -> object:
+def write(folder: Path, path: str, value: object = None, *, disk: Disk = DISK, body: str = "", **fields: Any) -> object:
     fields |= {} if body else {"value": "x"}
     node = node_of(WriteNode, body, path=path, **fields)
     return run_node(WriteRuntime(disk), node, scope_of({"x": value}, folder=folder))
 
 
-def read(folder: Path, path: str, **fields: object) -> object:
+def read(folder: Path, path: str, **fields: Any) -> object:
     return run_node(ReadRuntime(), node_of(ReadNode, path=path, **fields), scope_of(folder=folder))
 
 
-def refused(folder: Path, path: str, value: object = None, **fields: object) -> tuple[str, str]:
+def refused(folder: Path, path: str, value: object = None, **fields: Any) -> tuple[str, str]:
     with pytest.raises(NodeError) as caught:
-        write(folder, path, value, **fields)  # type: ignore[arg-type]
+        write(folder, path, value, **fields)
     assert [each for each in folder.rglob("*") if each.is_file() and each.name.endswith(".tmp")] == []
     return caught.value.message, caught.value.hint
 
@@ -74,7 +73,7 @@ def refused(folder: Path, path: str, value: object = None, **fields: object) -> 
 def test_the_name_says_how_a_value_is_written_packed_or_not(
     tmp_path: Path, path: str, value: object, text: str | None
 ) -> None:
-    fields = {"format": "lines"} if text is None else {}
+    fields: dict[str, Any] = {"format": "lines"} if text is None else {}
     wanted = "one\ntwo\n" if text is None else text
 
     assert write(tmp_path, path, value, **fields) == {"path": path, "bytes": len(wanted.encode())}
@@ -296,8 +295,8 @@ def test_folders_that_are_missing_are_made_and_modes_are_the_persons_own(tmp_pat
         write(tmp_path, "closed.txt", ["more"], append=True, format="lines")
     finally:
         os.umask(old)
-    mode = lambda name: stat.S_IMODE((tmp_path / name).stat().st_mode)  # noqa: E731
-    assert (mode("in"), mode("in/deep"), mode("in/deep/a.txt"), mode("closed.txt")) == (0o750, 0o750, 0o640, 0o600)
+    names = ("in", "in/deep", "in/deep/a.txt", "closed.txt")
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in names] == [0o750, 0o750, 0o640, 0o600]
 
 
 @pytest.mark.parametrize(
@@ -358,7 +357,8 @@ class Failing:
 
     def disk(self) -> Disk:
         names = ("open", "read", "write", "sync", "stat", "make", "move")
-        return replace(DISK, **{name: self._of(name) for name in names})
+        calls: dict[str, Any] = {name: self._of(name) for name in names}
+        return replace(DISK, **calls)
 
     def _of(self, name: str) -> Callable[..., object]:
         real: Callable[..., object] = getattr(DISK, name)
@@ -378,6 +378,7 @@ def test_whichever_operation_fails_the_file_is_the_old_one_or_the_new_one(tmp_pa
     target = tmp_path / "in/a.jsonl"
     seen = set()
     for number in range(1, 99):
+        failing = Failing(number)
         for old in (None, '"old"\n'):
             failing = Failing(number)
             if old is None:

@@ -62,8 +62,8 @@ def test_it_is_listed_with_the_package_that_brings_it(site: Path, tmp_path: Path
 
 def test_its_workflow_runs_from_a_file_and_from_a_notebook(site: Path, tmp_path: Path) -> None:
     (tmp_path / "w.flow.md").write_text(WORKFLOW)
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f"%%flow\n{WORKFLOW}")])
-    nbformat.write(notebook, tmp_path / "nb.ipynb")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f"%%flow\n{WORKFLOW}")])  # type: ignore[no-untyped-call]
+    nbformat.write(notebook, tmp_path / "nb.ipynb")  # type: ignore[no-untyped-call]
 
     for name in ("w.flow.md", "nb.ipynb"):
         done = flownb(site, tmp_path, "run", name, "--json")
