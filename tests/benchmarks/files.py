@@ -1,14 +1,13 @@
-"""Measure `read` and `write` against the library's own call: `python -m tests.benchmarks.files [--megabytes N] [--repeat N] [--peak]`.
+"""Measure `read` and `write` against the library's own call: `python -m tests.benchmarks.files [--megabytes N] [--repeat N] [--only NAME]`.
 
-The library and the runtime take turns in one process; a ratio is the median of those of each turn. What is written by the library
-is synced too: a node's file is on the disk when the node is done. `--peak` measures peak memory, each in a process of its own.
+The library and the node take turns, each call in a process of its own; the ratio is the median of those of the turns. What the library
+writes is synced too: a node's file is on the disk when the node is done. Peak memory is what a call took beyond what was there before.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import gc
 import os
 import statistics
 import subprocess
@@ -16,7 +15,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from time import perf_counter
 from typing import Any, Final
 
 import pandas as pd
@@ -29,16 +27,20 @@ from tests.nodes import node_of, run_node, scope_of
 _ROW_BYTES: Final = 50
 """Of a row of the frame as CSV, about."""
 _PARQUET_BYTES: Final = 22
-_PEAK: Final = """
-import sys
+_APART: Final = """
+import gc, pickle, sys
 from pathlib import Path
-import pandas, pyarrow.parquet
-from tests.benchmarks.files import CASES
-def peak_kib():
-    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
-before = peak_kib()
-value = CASES[sys.argv[2]][int(sys.argv[3])](Path(sys.argv[1]), None)
-print((peak_kib() - before) // 1024)
+from time import perf_counter
+import pandas, pyarrow.dataset, pyarrow.parquet
+from tests.benchmarks.files import CASES, values_of
+def peak_mib():  # Not getrusage: that begins with the peak of the process that started this one.
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) // 1024
+folder, name, which, size = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+value = values_of(CASES[name][2], size)
+gc.collect()
+before, began = peak_mib(), perf_counter()
+made = CASES[name][which](folder, value)
+print(perf_counter() - began, peak_mib() - before)
 """
 
 
@@ -120,57 +122,44 @@ CASES: Final[Mapping[str, tuple[Callable[[Path, Any], object], Callable[[Path, A
 """What is measured → the library's own call, the node, and which value is written."""
 
 
+def values_of(name: str, size: int) -> Any:  # What is written: of any type.
+    """Return a value that makes a file of about so many bytes."""
+    match name:
+        case "frame":
+            return frame_of(size // _ROW_BYTES)
+        case "large frame":
+            return frame_of(size // _PARQUET_BYTES)
+        case "rows":
+            return frame_of(size // _ROW_BYTES).to_dict("records")
+        case "lines":
+            return lines_of(size)
+        case _:
+            return None
+
+
 def measure(folder: Path, megabytes: int, repeat: int, names: Iterable[str]) -> None:
-    """Print a line for each case: seconds of the library and of the node, and their ratio."""
+    """Print a line for each case: seconds and peak memory of the library and of the node, and the ratio of the seconds."""
     size = megabytes * 1_000_000
-    values: dict[str, Any] = {
-        "": None,
-        "frame": frame_of(size // _ROW_BYTES),
-        "large frame": frame_of(size // _PARQUET_BYTES),
-        "lines": lines_of(size),
-    }
-    values["rows"] = values["frame"].to_dict("records")
-    values["frame"].to_csv(folder / "a.csv", index=False)
-    values["large frame"].to_parquet(folder / "a.parquet")
-    (folder / "a.txt").write_text("\n".join(values["lines"]) + "\n")
-    sizes = ", ".join(f"{path.name} {path.stat().st_size / 1e6:.0f} MB" for path in sorted(folder.iterdir()))
-    print(sizes)
+    values_of("frame", size).to_csv(folder / "a.csv", index=False)
+    values_of("large frame", size).to_parquet(folder / "a.parquet")
+    (folder / "a.txt").write_text("\n".join(lines_of(size)) + "\n")
+    print(", ".join(f"{path.name} {path.stat().st_size / 1e6:.0f} MB" for path in sorted(folder.iterdir())))
     for name in names:
-        own, node, wanted = CASES[name]
-        times: list[tuple[float, float]] = []
-        for turn in range(repeat):
-            pair = {}
-            for which in (own, node) if turn % 2 else (node, own):
-                gc.collect()
-                began = perf_counter()
-                made = which(folder, values[wanted])
-                pair[which] = perf_counter() - began
-                del made
-            times.append((pair[own], pair[node]))
-        ratio = statistics.median(node / own for own, node in times)
-        middle = [statistics.median(each) for each in zip(*times, strict=True)]
-        print(f"{name:24} own {middle[0]:6.2f} s   node {middle[1]:6.2f} s   ratio {ratio:.2f}", flush=True)
-
-
-def peaks(folder: Path, megabytes: int) -> None:
-    """Print peak memory beyond what the imports took, of the library's own call and of the node."""
-    lines, frame = lines_of(megabytes * 1_000_000), frame_of(megabytes * 1_000_000 // _PARQUET_BYTES)
-    (folder / "a.txt").write_text("\n".join(lines) + "\n")
-    frame.to_parquet(folder / "a.parquet")
-    del lines, frame
-    for name in ("read lines", "read parquet"):
-        taken = [
-            int(
-                subprocess.run(
-                    [sys.executable, "-c", _PEAK, folder, name, str(which)], capture_output=True, text=True, check=True
-                ).stdout
-            )
-            for which in (0, 1)
-        ]
-        file = folder / ("a.txt" if "lines" in name else "a.parquet")
+        turns = [(_apart(folder, name, 0, size), _apart(folder, name, 1, size)) for _ in range(repeat)]
+        ratio = statistics.median(node[0] / own[0] for own, node in turns)
+        own, node = ([statistics.median(each) for each in zip(*side, strict=True)] for side in zip(*turns, strict=True))
         print(
-            f"{name:24} file {file.stat().st_size / 2**20:.0f} MiB   own peak {taken[0]} MiB   node peak {taken[1]} MiB"
+            f"{name:24} own {own[0]:6.2f} s {own[1]:5.0f} MiB   node {node[0]:6.2f} s {node[1]:5.0f} MiB   ratio {ratio:.2f}",
+            flush=True,
         )
+
+
+def _apart(folder: Path, name: str, which: int, size: int) -> tuple[float, float]:
+    """Return seconds and MiB of one call, in a process of its own."""
+    command = [sys.executable, "-c", _APART, folder, name, str(which), str(size)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    seconds, peak = done.stdout.split()
+    return float(seconds), float(peak)
 
 
 def main() -> None:
@@ -178,16 +167,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=int, default=100)
     parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--peak", action="store_true")
     parser.add_argument("--only", default="")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        if arguments.peak:
-            peaks(Path(name), arguments.megabytes)
-        else:
-            measure(
-                Path(name), arguments.megabytes, arguments.repeat, [case for case in CASES if arguments.only in case]
-            )
+        measure(Path(name), arguments.megabytes, arguments.repeat, [case for case in CASES if arguments.only in case])
 
 
 if __name__ == "__main__":

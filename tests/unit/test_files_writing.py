@@ -102,6 +102,9 @@ def test_equal_content_gives_equal_gzip(tmp_path: Path) -> None:
         ("two\nlines\n", None, "two\nlines\n"),
         ("{{ x }}", "one text", "one text\n"),
         ('{"n": {{ x }} }', 1, '{"n": 1 }\n'),
+        ("{{ x }}", np.int64(7), "7\n"),
+        ("{{ x }}", date(2026, 1, 2), "2026-01-02\n"),
+        ("{{ x }}", Decimal("1.50"), "1.50\n"),
     ],
 )
 def test_a_body_is_the_content_with_a_line_break_at_its_end(

@@ -7,7 +7,11 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from pathlib import PurePath
 from typing import Any, BinaryIO, Final, cast
+from uuid import UUID
 
 import yaml
 from pydantic_core import PydanticSerializationError, to_jsonable_python
@@ -22,7 +26,7 @@ _TOGETHER: Final = 10_000
 """Lines that are written at a time."""
 _ODD: Final = re.compile("[^\\t\\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd]")
 """What YAML 1.1 and 1.2 do not both read as itself outside double quotes."""
-_SCALARS: Final = (str, int, float)
+_SCALARS: Final = (str, int, float, Decimal, date, PurePath, UUID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +62,14 @@ class Content:
         """Return whether a body came to text that is the file's, or in a text to a number."""
         if isinstance(self.value, str):
             return self.format not in (FileFormat.PARQUET, FileFormat.BYTES)
-        return isinstance(self.value, _SCALARS) and self.format in (FileFormat.TEXT, FileFormat.LINES)
+        return _is_one(self.value) and self.format in (FileFormat.TEXT, FileFormat.LINES)
 
     def _ended(self, text: str) -> str:
         return text if text.endswith("\n") or not text else text + "\n"
 
     def text(self, file: BinaryIO, _check: Callable[[], None]) -> None:
         """Write text to the letter; a number as it is written."""
-        if not isinstance(self.value, _SCALARS):
+        if not _is_one(self.value):
             raise self._refused("text", "say a `format` that holds it, as `json`")
         file.write(self._encoded(str(self.value)))
 
@@ -160,6 +164,11 @@ class Content:
             f"{self.name}: the text holds half of a surrogate pair, which UTF-8 does not have",
             "clean it in a node above",
         )
+
+
+def _is_one(value: object) -> bool:
+    """Return whether a value is one word of text: a text, a number, also of numpy, a date and the like."""
+    return isinstance(value, _SCALARS) or (getattr(value, "shape", None) == () and hasattr(value, "item"))
 
 
 def _plain(value: object) -> Any:  # JSON.
