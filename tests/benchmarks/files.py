@@ -30,7 +30,7 @@ _PARQUET_BYTES: Final = 22
 _APART: Final = """
 import gc, pickle, sys
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 import pandas, pyarrow.dataset, pyarrow.parquet
 from tests.benchmarks.files import CASES, values_of
 def peak_mib():  # Not getrusage: that begins with the peak of the process that started this one.
@@ -38,9 +38,9 @@ def peak_mib():  # Not getrusage: that begins with the peak of the process that 
 folder, name, which, size = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 value = values_of(CASES[name][2], size)
 gc.collect()
-before, began = peak_mib(), perf_counter()
+before, began, worked = peak_mib(), perf_counter(), process_time()
 made = CASES[name][which](folder, value)
-print(perf_counter() - began, peak_mib() - before)
+print(perf_counter() - began, process_time() - worked, peak_mib() - before)
 """
 
 
@@ -138,7 +138,7 @@ def values_of(name: str, size: int) -> Any:  # What is written: of any type.
 
 
 def measure(folder: Path, megabytes: int, repeat: int, names: Iterable[str]) -> None:
-    """Print a line for each case: seconds and peak memory of the library and of the node, and the ratio of the seconds."""
+    """Print a line for each case: seconds, seconds of the processors and peak memory of library and node, and ratios."""
     size = megabytes * 1_000_000
     values_of("frame", size).to_csv(folder / "a.csv", index=False)
     values_of("large frame", size).to_parquet(folder / "a.parquet")
@@ -146,20 +146,20 @@ def measure(folder: Path, megabytes: int, repeat: int, names: Iterable[str]) -> 
     print(", ".join(f"{path.name} {path.stat().st_size / 1e6:.0f} MB" for path in sorted(folder.iterdir())))
     for name in names:
         turns = [(_apart(folder, name, 0, size), _apart(folder, name, 1, size)) for _ in range(repeat)]
-        ratio = statistics.median(node[0] / own[0] for own, node in turns)
+        ratios = [statistics.median(node[part] / own[part] for own, node in turns) for part in (0, 1)]
         own, node = ([statistics.median(each) for each in zip(*side, strict=True)] for side in zip(*turns, strict=True))
-        print(
-            f"{name:24} own {own[0]:6.2f} s {own[1]:5.0f} MiB   node {node[0]:6.2f} s {node[1]:5.0f} MiB   ratio {ratio:.2f}",
-            flush=True,
+        shown = "   ".join(
+            f"{who} {s:6.2f} s {cpu:6.2f} s CPU {mib:5.0f} MiB" for who, (s, cpu, mib) in (("own", own), ("node", node))
         )
+        print(f"{name:24} {shown}   ratio {ratios[0]:.2f}, of CPU {ratios[1]:.2f}", flush=True)
 
 
-def _apart(folder: Path, name: str, which: int, size: int) -> tuple[float, float]:
-    """Return seconds and MiB of one call, in a process of its own."""
+def _apart(folder: Path, name: str, which: int, size: int) -> tuple[float, float, float]:
+    """Return seconds, seconds of the processors and MiB of one call, in a process of its own."""
     command = [sys.executable, "-c", _APART, folder, name, str(which), str(size)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    seconds, peak = done.stdout.split()
-    return float(seconds), float(peak)
+    seconds, cpu, peak = map(float, done.stdout.split())
+    return seconds, cpu, peak
 
 
 def main() -> None:
