@@ -93,6 +93,7 @@ def test_equal_content_gives_equal_gzip(tmp_path: Path) -> None:
     write(tmp_path, "b.txt.gz", "x")
 
     assert (tmp_path / "a.txt.gz").read_bytes() == (tmp_path / "b.txt.gz").read_bytes()
+    assert (tmp_path / "a.txt.gz").read_bytes()[4:8] == bytes(4)  # RFC 1952: no time.
 
 
 @pytest.mark.parametrize(
