@@ -156,7 +156,7 @@ def measure(folder: Path, megabytes: int, repeat: int, names: Iterable[str]) -> 
 
 def _apart(folder: Path, name: str, which: int, size: int) -> tuple[float, float, float]:
     """Return seconds, seconds of the processors and MiB of one call, in a process of its own."""
-    command = [sys.executable, "-c", _APART, folder, name, str(which), str(size)]
+    command = [sys.executable, "-c", _APART, str(folder), name, str(which), str(size)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     seconds, cpu, peak = map(float, done.stdout.split())
     return seconds, cpu, peak
