@@ -50,6 +50,9 @@ def scope_of(
     caller: Caller | None = None,
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    allowed: tuple[str, ...] = (),
+    document: Path | None = None,
+    wrote: Callable[[str, str], None] = lambda _label, _digest: None,
 ) -> Scope:
     """Return a scope with what the test needs, and defaults for the rest."""
     return Scope(
@@ -60,6 +63,9 @@ def scope_of(
         printed=printed,
         redactor=Redactor(secrets),
         environment=os.environ if environment is None else environment,
+        allowed=allowed,
+        document=document,
+        wrote=wrote,
     )
 
 

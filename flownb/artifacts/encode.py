@@ -24,6 +24,8 @@ __all__ = ["LARGEST_BYTES", "Encoded", "Holds", "HoldsSecret", "Put", "Unkept", 
 
 LARGEST_BYTES: Final = 1 << 16
 """What is larger as JSON in UTF-8 stands in a file."""
+_TOGETHER: Final = 10_000
+"""Texts that are written at a time."""
 PREVIEW_LENGTH: Final = 200
 """Characters."""
 
@@ -65,6 +67,8 @@ def encode(value: object, put: Put, holds: Holds | None) -> Encoded:
         HoldsSecret: A secret stands in it; nothing was put.
         OSError: A file cannot be written.
     """
+    if _are_many_texts(value) and (listed := _texts_file(cast("list[str]", value), put, holds)) is not None:
+        return listed
     plain = None if type(value) is str else _plain(value)
     if plain is not None:
         copy, text = plain
@@ -118,6 +122,31 @@ def _check_depth(text: bytes, value: object) -> None:
         from_json(_OPEN + text + _CLOSE)
     except ValueError as error:
         raise Unkept("", name_of(type(value)), "it is nested too deeply to be stored") from error
+
+
+def _are_many_texts(value: object) -> bool:
+    """Return whether something is a list of so many plain texts that it stands in a file whatever they are."""
+    return type(value) is list and len(value) > LARGEST_BYTES and set(map(type, value)) == {str}
+
+
+def _texts_file(value: list[str], put: Put, holds: Holds | None) -> Encoded | None:
+    """Return many texts, written piece by piece: there is never a second gigabyte of them in memory. None: one is no Unicode."""
+    if holds is not None:
+        _ask(holds, value)
+    first = _DUMPS(value[:_TOGETHER])[: 4 * PREVIEW_LENGTH]
+
+    def write(file: BinaryIO) -> None:
+        for start in range(0, len(value), _TOGETHER):
+            file.write(b"," if start else b"[")
+            file.write(_DUMPS(value[start : start + _TOGETHER])[1:-1].encode())
+        file.write(b"]")
+
+    try:
+        name = put("json", write)
+    except UnicodeEncodeError:
+        return None
+    size = f"{len(value)} items"
+    return Encoded({"$artifact": name, "type": "list", "size": size, "preview": first[:PREVIEW_LENGTH]}, is_tagged=True)
 
 
 def _json_file(text: bytes, value: object, put: Put, uses: Iterable[str]) -> JsonValue:

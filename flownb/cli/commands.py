@@ -17,16 +17,10 @@ from flownb import api
 from flownb.cli.attend import finish, keep_log, serve_here, shows_log_of
 from flownb.cli.care import doctor, gc, schema
 from flownb.cli.inputs import read_given, read_inputs, read_yaml_value
+from flownb.cli.listing import show_runtimes
 from flownb.cli.options import ignoring_state, with_inputs, with_json, with_state, with_suspend
 from flownb.cli.values import show_value
-from flownb.errors import (
-    Diagnostic,
-    FlowError,
-    FlowInputError,
-    FlowStateError,
-    FlowSyntaxError,
-    Severity,
-)
+from flownb.errors import Diagnostic, FlowError, FlowInputError, FlowStateError, FlowSyntaxError, Severity
 from flownb.model.decision import Action, Decision, Via, user_name
 from flownb.model.events import PlannedNode, RunStatus
 from flownb.model.nodes import walk
@@ -106,6 +100,7 @@ def commands() -> None:
 
 for _command in (gc, doctor, schema):
     commands.add_command(_command)
+commands.add_command(show_runtimes)
 
 
 @commands.command("run")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flownb.engine.namespace import Namespace, body_uses, uses_in
 from flownb.engine.outcome import NodeResult
 from flownb.engine.taint import tainted, worked_out
@@ -19,7 +21,7 @@ async def run_leaf(
 ) -> NodeResult:
     """Return what a node's runtime makes of it; of an item what `collect` says. `begun` goes into the result."""
     services = names.context.services
-    hidden = tainted(names, body_uses(node))
+    hidden, wrote = tainted(names, body_uses(node)), dict[str, str]()
     scope = Scope(
         key=key,
         values=_own_values(node, key, names) | ({} if saved is None else {"saved": saved}),
@@ -31,14 +33,17 @@ async def run_leaf(
         secrets=frozenset(services.secrets),
         tainted=hidden,
         held=services.held,
+        allowed=names.program.workflow.allow_paths,
+        document=names.program.workflow.path,
+        wrote=wrote.__setitem__,
     )
     value = await services.runtime(node.TITLE).run(node, scope)
     is_tainted = bool(hidden) and node.TELLS
     if isinstance(node.repeat, Foreach) and node.repeat.collect:
         is_tainted = is_tainted or services.redactor.holds(value)
         inside = names.inside({node.id: value}, tainted=(node.id,) if is_tainted else ())
-        return collected(node, node.repeat.collect, key, inside, begun)
-    return NodeResult(value, begun=begun, is_tainted=is_tainted)
+        return replace(collected(node, node.repeat.collect, key, inside, begun), wrote=wrote)
+    return NodeResult(value, begun=begun, is_tainted=is_tainted, wrote=wrote)
 
 
 def collected(node: NodeBase, source: str, key: str, names: Namespace, begun: Begun | None = None) -> NodeResult:

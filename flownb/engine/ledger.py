@@ -206,6 +206,7 @@ class Ledger:
                 fallback=fallback,
                 begun=result.begun,
                 taken=result.taken,
+                wrote=dict(result.wrote),
             )
             self.values.pop(key, None)
             if stored.tagged and result.value is None:  # It was made before, and None itself has no tag.

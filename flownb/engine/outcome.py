@@ -38,6 +38,8 @@ class NodeResult:
     """Whether the value holds something of a secret, whatever it looks like."""
     stored: Stored | None = None
     """The value as the journal holds it, where that is known."""
+    wrote: Mapping[str, str] = field(default_factory=dict)
+    """What it wrote into files → the digest of that."""
 
 
 @dataclass(frozen=True, slots=True)

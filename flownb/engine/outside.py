@@ -1,4 +1,4 @@
-"""What a node reads from files: those that its `files` names, and modules in the document's folder that its body imports.
+"""What a node has to do with files: those that it names, reads or wrote, and modules beside the document that its body imports.
 
 Each is a label (`the files data/*.csv`, `the module utils`) with a digest of the content, and can be looked at again by its label.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from glob import has_magic
+from contextlib import suppress
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Final
@@ -21,7 +21,10 @@ from flownb.model.nodes import BodyKind, Leaf, Node
 from flownb.model.workflow import Workflow
 from flownb.plan.graph import TOP
 from flownb.plan.imports import imported
+from flownb.runtimes.files.allowed import check_inside, find_files
+from flownb.runtimes.files.written import ADDED, WROTE, written_digest
 from flownb.templates.expressions import is_template, render
+from flownb.templates.terms import REDACTED
 
 _FILES: Final = "the files "
 _MODULE: Final = "the module "
@@ -42,11 +45,12 @@ async def look_outside(names: Namespace, node: Node, key: str, *, is_one: bool =
     """
     workflow, folder = names.program.workflow, names.program.folder
     patterns = list(_patterns(names, node, key, is_one=is_one))
+    own = list(_own_patterns(names, node, key, is_one=is_one))
     modules = imported(node.body) if isinstance(node, Leaf) and node.BODY is BodyKind.PYTHON else ()
     modules = tuple(name for name in modules if _module_at(folder, name))
-    if not patterns and not modules:
+    if not patterns and not own and not modules:
         return {}
-    return await asyncio.to_thread(_read, patterns, modules, folder, workflow)
+    return await asyncio.to_thread(_read, patterns, own, modules, folder, workflow)
 
 
 async def changed_outside(reads: Mapping[str, Mapping[str, str]], workflow: Workflow, folder: Path) -> bool:
@@ -61,20 +65,21 @@ def first_changed(
     reads: Mapping[str, Mapping[str, str]], workflow: Workflow, folder: Path
 ) -> Iterator[tuple[str, str]]:
     """Yield the key of each node that read a file or module which has another content now, with its label. Blocks."""
-    known: dict[tuple[str, Path], str] = {}
+    known: dict[tuple[str, Path, str], str] = {}
     for key, read in reads.items():
         place, where = place_of(workflow, folder, key)
         for label, digest in outside_labels(read).items():
-            if (label, where) not in known:
-                known[label, where] = digest_now(label, where, place)
-            if known[label, where] != digest:
+            looked = (label, where, digest if label.startswith((WROTE, ADDED)) else "")
+            if looked not in known:
+                known[looked] = digest_now(label, where, place, digest)
+            if known[looked] != digest:
                 yield key, label
                 break
 
 
 def outside_labels(reads: Mapping[str, str]) -> dict[str, str]:
     """Return what of a node's reads comes from files."""
-    return {label: digest for label, digest in reads.items() if label.startswith((_FILES, _MODULE))}
+    return {label: digest for label, digest in reads.items() if label.startswith((_FILES, _MODULE, WROTE, ADDED))}
 
 
 def place_of(workflow: Workflow, folder: Path, key: str) -> tuple[Workflow, Path]:
@@ -86,9 +91,18 @@ def place_of(workflow: Workflow, folder: Path, key: str) -> tuple[Workflow, Path
     return workflow, folder
 
 
-def digest_now(label: str, folder: Path, workflow: Workflow) -> str:
-    """Return the digest of what a label names, as it is now; empty where it cannot be read. Blocks."""
+def digest_now(label: str, folder: Path, workflow: Workflow, before: str) -> str:
+    """Return the digest of what a label names, as it is now; empty where it cannot be read. Blocks.
+
+    Args:
+        label: What a node read or wrote.
+        folder: The folder of the document that the node stands in.
+        workflow: That document.
+        before: The digest as it was; of lines that were added it says where they stand.
+    """
     try:
+        if label.startswith((WROTE, ADDED)):
+            return _written(label, before, folder, workflow)
         if label.startswith(_FILES):
             return _files(label.removeprefix(_FILES), folder, workflow)
         return _content(_module_at(folder, label.removeprefix(_MODULE)), folder)
@@ -104,23 +118,39 @@ def _patterns(names: Namespace, node: Node, key: str, *, is_one: bool) -> Iterat
         sources = holder.policy.files or ()
         is_whole = holder is node and node.repeat is not None and not is_one
         yield from (
-            _rendered(names, holder, source, key) for source in sources if not is_whole or not is_template(source)
+            _rendered(names, holder, "files", source, key)
+            for source in sources
+            if not is_whole or not is_template(source)
         )
         home = graph.home.get(holder.id, TOP)
         holder = graph.nodes.get(home) if home != TOP else None
 
 
-def _rendered(names: Namespace, holder: Node, source: str, key: str) -> str:
+def _own_patterns(names: Namespace, node: Node, key: str, *, is_one: bool) -> Iterator[str]:
+    """Yield what a node's own properties say that it reads; what is wrong with one the node itself says when it runs."""
+    for field in sorted(node.READS):
+        source = str(getattr(node, field))
+        if node.repeat is None or is_one or not is_template(source):
+            with suppress(NodeError):
+                yield _rendered(names, node, field, source, key)
+
+
+def _rendered(names: Namespace, holder: Node, field: str, source: str, key: str) -> str:
     if not is_template(source):
         return source
-    uses = uses_in(holder, "files")
+    uses = uses_in(holder, field)
     if tainted(names, uses):
-        raise NodeError("`files` reads a secret, and what it names is written down", "name the files otherwise")
+        raise NodeError(f"`{field}` reads a secret, and what it names is written down", "name the files otherwise")
     return str(render(source, names.values(uses, key)))
 
 
-def _read(patterns: Iterable[str], modules: Iterable[str], folder: Path, workflow: Workflow) -> dict[str, str]:
+def _read(
+    patterns: Iterable[str], own: Iterable[str], modules: Iterable[str], folder: Path, workflow: Workflow
+) -> dict[str, str]:
     found = {f"{_FILES}{pattern}": _files(pattern, folder, workflow) for pattern in patterns}
+    for pattern in own:
+        with suppress(NodeError):  # The node says it when it runs.
+            found[f"{_FILES}{pattern}"] = _files(pattern, folder, workflow)
     left, seen = list(modules), set(modules)
     while left:
         name = left.pop()
@@ -142,50 +172,21 @@ def _module_at(folder: Path, name: str) -> list[Path]:
 
 
 def _files(pattern: str, folder: Path, workflow: Workflow) -> str:
-    """Return the digest of names and content of the files that a path or glob names.
+    """Return the digest of names and content of the files that a path or glob names."""
+    return _content(find_files(pattern, folder, workflow.allow_paths, "files", workflow.path), folder)
 
-    Hidden ones only where it names them, and not the document itself: its log changes with every run.
-    """
-    roots = [folder.resolve(), *((folder / name).resolve() for name in workflow.allow_paths)]
+
+def _written(label: str, before: str, folder: Path, workflow: Workflow) -> str:
+    """Return the digest of what a node wrote, as it is now: of the file, or of that part of it which it added."""
+    path = folder / label.removeprefix(WROTE).removeprefix(ADDED)
+    place = before.partition(":")[0] if label.startswith(ADDED) else ""
     try:
-        found = list(_named(pattern, folder))
-        for path in (folder / _fixed(pattern), *found):
-            if not any(path.resolve().is_relative_to(root) for root in roots):
-                shown = pattern if path == folder / _fixed(pattern) else f"{path} ({pattern})"
-                raise NodeError(
-                    f"files: {shown} is outside the document's folder",
-                    f"move it there, or name its folder in the front matter: `allow_paths: [{path.resolve().parent}]`",
-                )
-    except (OSError, ValueError, RuntimeError, NotImplementedError) as error:
-        raise NodeError(
-            f"files: {pattern} cannot be looked for: {error}", "write a path or a glob, as `data/*.csv`"
-        ) from None
-    itself = workflow.path.resolve() if workflow.path else None
-    return _content([path for path in found if path.resolve() != itself], folder)
-
-
-def _fixed(pattern: str) -> str:
-    """Return what of a glob stands before its first wildcard, in whole parts."""
-    parts: list[str] = []
-    for part in Path(pattern).parts:
-        if has_magic(part):
-            break
-        parts.append(part)
-    return str(Path(*parts))
-
-
-def _named(pattern: str, folder: Path) -> Iterator[Path]:
-    path = folder / pattern
-    if path.exists() or not has_magic(pattern):
-        yield from (inner for inner in ([path] if path.is_file() else sorted(path.rglob("*"))) if inner.is_file())
-        return
-    base = _fixed(pattern)
-    rest = str(Path(pattern).relative_to(base))
-    names_hidden = any(part.startswith(".") for part in Path(rest).parts)
-    for inner in sorted((folder / base).glob(rest)):
-        hidden = any(part.startswith(".") for part in inner.relative_to(folder / base).parts)
-        if inner.is_file() and (names_hidden or not hidden):
-            yield inner
+        check_inside([path], str(path), folder, workflow.allow_paths, "path")
+        if before == REDACTED:
+            return before if path.is_file() else ""
+        return written_digest(path, place)
+    except (OSError, ValueError, RuntimeError):
+        return ""
 
 
 def _content(paths: Iterable[Path], folder: Path) -> str:

@@ -36,6 +36,11 @@ def is_same(known: NodeState, definition: str, reads: Mapping[str, str]) -> bool
     return known.definition == definition and is_read_same(known.reads, reads)
 
 
+async def is_as_written(names: Namespace, known: NodeState) -> bool:
+    """Return whether the files that a node wrote are there, as it wrote them."""
+    return not known.wrote or not await changed_outside({"": known.wrote}, names.program.workflow, names.program.folder)
+
+
 def keys_inside(names: Namespace, node: Node, key: str, *, is_one: bool) -> tuple[str, ...]:
     """Return the key of a node, and those of nodes in it that do not begin with it."""
     inner = walk(node.children) if isinstance(node, Container) and not is_one else ()
@@ -43,12 +48,12 @@ def keys_inside(names: Namespace, node: Node, key: str, *, is_one: bool) -> tupl
 
 
 async def is_same_inside(names: Namespace, node: Node, keys: tuple[str, ...], *, is_one: bool) -> bool:
-    """Return whether the files that nodes in a node read are what they were; its own were looked at."""
+    """Return whether the files that nodes in a node read or wrote are what they were; its own were looked at."""
     if isinstance(node, Leaf) and not isinstance(node, FlowNode) and (node.repeat is None or is_one):
         return True
     former, (own, *_) = names.context.ledger.state.former, keys
     reads = {
-        key: before.node.reads
+        key: {**before.node.reads, **before.node.wrote}
         for key, before in former.items()
         if key != own and (key in keys or any(is_below(key, root) for root in keys))
     }

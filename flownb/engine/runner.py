@@ -14,7 +14,7 @@ from flownb.engine.outcome import LEFT, Done, Failed, NodeResult, Outcome
 from flownb.engine.outside import look_outside
 from flownb.engine.reads import reads_of
 from flownb.engine.repeat import Pace, each, items_of, rounds
-from flownb.engine.reuse import can_be_taken, can_stand, is_same, is_same_inside, keys_inside
+from flownb.engine.reuse import can_be_taken, can_stand, is_as_written, is_same, is_same_inside, keys_inside
 from flownb.engine.scheduler import Scheduler
 from flownb.engine.stopping import StopScope
 from flownb.engine.subflow import subprogram
@@ -24,7 +24,7 @@ from flownb.engine.work import Work, in_time
 from flownb.errors import FlowError
 from flownb.model import events as e
 from flownb.model.key import item_key, prefix_in, round_key
-from flownb.model.node_state import NodeStatus, StoredValue, fingerprint_of
+from flownb.model.node_state import NodeState, NodeStatus, fingerprint_of
 from flownb.model.nodes import Branch, Container, FlowNode, Foreach, Loop, Node, Parallel, walk
 from flownb.model.record import Record
 from flownb.plan.graph import TOP, Unit, is_gate
@@ -94,7 +94,7 @@ class Runner:
         if ledger.is_done(key) and not (is_chosen and ledger.state.status_of(key) is NodeStatus.SKIPPED):
             return Done()
         try:
-            await self._load(node, frozenset({"when", "files"}))
+            await self._load(node, frozenset({"when", "files"}) | node.READS)
             reason = self._skip_reason(unit, key, is_chosen=is_chosen)
         except FlowError as error:
             return self.work.failed(node, key, self.work.failed_by(error, node, key, 0))
@@ -145,24 +145,33 @@ class Runner:
         if former is not None and can_stand(former, node) and former.node.definition == definition:
             keys = keys_inside(self.names, node, key, is_one=is_one)
             reads = self.work.reads(node, key)
-            if is_same(former.node, definition, reads) and await is_same_inside(self.names, node, keys, is_one=is_one):
+            if (
+                is_same(former.node, definition, reads)
+                and await is_as_written(self.names, former.node)
+                and await is_same_inside(self.names, node, keys, is_one=is_one)
+            ):
                 ledger.emit(e.NodeReused(at=ledger.now(), keys=keys))
                 return True
         if earlier is None or (former is not None and former.is_void) or not can_be_taken(earlier, node, is_one=is_one):
             return False
         if not earlier.is_older and not is_same(earlier, definition, self.work.reads(node, key)):
             return False
-        return await self._take_over(node, key, ledger.state.reuses or "", earlier.value, e.Taken.REUSED)
+        return await self._take_over(node, key, ledger.state.reuses or "", earlier, e.Taken.REUSED)
 
-    async def _take_over(self, node: Node, key: str, run_id: str, value: StoredValue, taken: e.Taken) -> bool:
-        """Take the value of an earlier run for this one's; return whether it is still there."""
+    async def _take_over(self, node: Node, key: str, run_id: str, known: NodeState, taken: e.Taken) -> bool:
+        """Take the value of an earlier run for this one's; return whether it, and what it wrote, is still there."""
+        value = known.value
+        if not await is_as_written(self.names, known):
+            return False
         if value.tagged:
             try:
                 await asyncio.to_thread(self.context.services.kept.adopt, run_id, value)
             except OSError:
                 return False
         begun = self.work.begun(node, key, 1)
-        self.context.ledger.complete(key, NodeResult(begun=begun, taken=taken, stored=Stored.of(value)))
+        self.context.ledger.complete(
+            key, NodeResult(begun=begun, taken=taken, stored=Stored.of(value), wrote=known.wrote)
+        )
         return True
 
     async def _load(self, node: Node, fields: frozenset[str] = frozenset()) -> None:
@@ -184,7 +193,7 @@ class Runner:
             )
         except LookupError:
             return False
-        return await self._take_over(node, key, run_id, known.value, e.Taken.CACHED)
+        return await self._take_over(node, key, run_id, known, e.Taken.CACHED)
 
     # Items and rounds.
 

@@ -126,6 +126,8 @@ def own_copy(value: object) -> object:
         return Record.of({name: own_copy(item) for name, item in dict.items(value)})
     if not isinstance(value, list | dict) or type(value) not in _DATA:
         return value
+    if type(value) is list and len(value) > _FEW and set(map(type, value)) == {str}:
+        return value.copy()  # Lines of a large file: nobody can change a text.
     try:
         return marshal.loads(marshal.dumps(value))  # noqa: S302 it was made in this very line; nothing is as fast
     except ValueError:

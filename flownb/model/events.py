@@ -220,6 +220,8 @@ class NodeCompleted(EventBase):
     """Its beginning, where no event of its own says that."""
     taken: Taken | None = None
     """Where the value was taken from; None: it was made."""
+    wrote: dict[str, str] = Field(default_factory=dict)
+    """What it wrote into files → the digest of that: where it is gone or another, the node runs again."""
 
 
 class Saved(EventBase):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from flownb.model.file_nodes import ReadNode, WriteNode
 from flownb.model.nodes import (
     CheckpointNode,
     ExpressionNode,
@@ -28,6 +29,8 @@ BUILTIN_KINDS: Final[Mapping[str, type[Leaf]]] = {
         JsonNode,
         YamlNode,
         ExpressionNode,
+        ReadNode,
+        WriteNode,
         FlowNode,
         CheckpointNode,
     )
@@ -38,7 +41,5 @@ LATER_KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "http": (),
     "sql": (),
     "prompt": (),
-    "read": (),
-    "write": (),
 }
 """Kinds of the format that this version does not run yet → their aliases; parsing refuses them by name."""

@@ -85,6 +85,8 @@ class NodeState:
     """How many items or rounds it has; None: it has none."""
     taken: e.Taken | None = None
     """Where its value was taken from; None: it was made."""
+    wrote: Mapping[str, str] = field(default_factory=dict)
+    """What it wrote into files → the digest of that."""
     began_s: float | None = None
     """What the run's clock showed when it was taken up; None: it is not under way."""
     spent_s: float = 0.0

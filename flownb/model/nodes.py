@@ -85,6 +85,8 @@ class NodeBase(Frozen):
 
     TITLE: ClassVar[str]
     """The kind's name, as `bash`: the canonical word after the fence or of `type`."""
+    READS: ClassVar[frozenset[str]] = frozenset()
+    """Those of its own fields that name files which it reads: their content is part of its fingerprint."""
 
     id: str
     """The node's id, unique in its document."""
@@ -119,6 +121,9 @@ class Leaf(NodeBase):
     """Whether it only works something out: nothing outside the run sees that it began, so its end alone is written."""
     DEFAULT_RETRY_ON: ClassVar[tuple[str, ...]] = ()
     """What `retry` covers where `on` is not said; `()`: every error but SyntaxError, NameError and ImportError."""
+
+    BODY_ELSE: ClassVar[str] = ""
+    """The property that may stand in the body's place; empty: none may."""
 
     body: str = ""
     """The fence's text, without the last line break."""

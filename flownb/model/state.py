@@ -252,6 +252,7 @@ def _node_completed(state: RunState, event: e.NodeCompleted) -> None:
         is_older=begun is None and (node.is_older if known else state.format == _WITHOUT_FINGERPRINTS),
         count=event.count if event.gather in (e.Gather.ITEMS, e.Gather.LAST) else None,
         taken=event.taken,
+        wrote=event.wrote,
         spent_s=spent_s,
     )
 

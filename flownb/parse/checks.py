@@ -7,6 +7,7 @@ from collections.abc import Collection, Container
 from flownb.parse.document import Document
 from flownb.parse.drafts import Draft, Outline
 from flownb.parse.fields import Fields
+from flownb.parse.file_nodes import check_file_node
 from flownb.parse.found import Found, problem
 from flownb.parse.meaning import Sense
 from flownb.parse.references import Checker
@@ -20,6 +21,7 @@ def check(document: Document, sense: Sense, variables: Container[str] | None) ->
     for draft, meaning in sense.of.items():
         yield from _item_name(draft, outline)
         yield from _children(draft, meaning.fields, called)
+        yield from check_file_node(draft, meaning.fields.own, may_leave=bool(head.settings.allow_paths))
     yield from Checker(outline, sense, head, variables).run()
 
 

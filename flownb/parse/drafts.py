@@ -308,9 +308,12 @@ class _Reader:
         where = draft.properties[repeat or "type"].key_span if repeat or "type" in draft.properties else draft.name.span
         if fences.look_alikes and draft.body is None and not children:
             return
-        if draft.kind and draft.body is None and has_body(draft.kind):
+        if draft.kind and draft.kind.BODY_ELSE in draft.properties:
+            yield from _check_content(draft, draft.properties[draft.kind.BODY_ELSE])
+        elif draft.kind and draft.body is None and has_body(draft.kind):
             what = f"node '{draft.id}' is of type {draft.title} and has no body"
-            yield problem(Code.MISSING_BODY, what, where, f"put a fence below the list: {_example(draft.title)}")
+            other = f", or add `- {draft.kind.BODY_ELSE}: …`" if draft.kind.BODY_ELSE else ""
+            yield problem(Code.MISSING_BODY, what, where, f"put a fence below the list: {_example(draft.title)}{other}")
         elif draft.kind and draft.body is not None and not has_body(draft.kind):
             what = f"a {draft.title} node has no body"
             span = self.fence_span(fences) or where
@@ -376,3 +379,10 @@ def _example(word: str) -> str:
 def known_values(draft: Draft) -> Mapping[str, Value]:
     """Return a draft's properties that could be read."""
     return {key: item.value for key, item in draft.properties.items() if item.value is not None}
+
+
+def _check_content(draft: Draft, other: Property) -> Found[None]:
+    """Report a body beside the property that stands in its place."""
+    if draft.body is not None:
+        what = f"the content of '{draft.id}' is given twice: by '{other.key}' and by the body"
+        yield problem(Code.LISTED_AND_FENCED, what, other.key_span, "keep one of them")

@@ -33,8 +33,6 @@ _LATER: Final[Mapping[str, frozenset[str]]] = {
     "http": frozenset({"extract", "output", "auth", "verify", "follow"}),
     "sql": frozenset({"connection", "output"}),
     "prompt": frozenset({"model", "system", "output", "temperature", "max_tokens", "base_url"}),
-    "read": frozenset({"path", "format"}),
-    "write": frozenset({"path", "format", "value"}),
 }
 """The properties of the kinds that this version does not run yet."""
 

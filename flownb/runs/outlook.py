@@ -35,7 +35,7 @@ def plan_ahead(
     for node in program.graph.nodes.values() if program.variables else ():
         for use in uses_of(program.graph, node):
             digests.update(variable_digest(program, use.name, redactor))
-    reads = {key: node.reads for key, node in state.nodes.items()}
+    reads = {key: {**node.reads, **node.wrote} for key, node in state.nodes.items()}
     changed = dict(first_changed(reads, program.workflow, program.folder))
     now = Now(digests, changed, (state.definition, state.inputs) == (definition, inputs))
     plan = plan_resume(program.graph, program.definitions, state, now, start, is_new=is_new)

@@ -85,9 +85,9 @@ def load(document: Workflow | str | Path, settings: RunSettings | None = None) -
         return document
     name = str(document)
     path, _, part = name.partition("#")
-    if path.endswith(".ipynb"):
-        return parse_notebook(Path(path), part or None)
     kinds = (settings or RunSettings()).kinds().kinds
+    if path.endswith(".ipynb"):
+        return parse_notebook(Path(path), part or None, kinds)
     return parse_workflow(read_text(Path(name)), path=Path(name), source=_as_unicode(name), kinds=kinds)
 
 

@@ -59,6 +59,12 @@ class Scope:
     """The names of the run's secrets."""
     tainted: frozenset[tuple[str, str | None]] = frozenset()
     """Name and attribute, as the node reads them, of what holds something of a secret, whatever it looks like."""
+    allowed: tuple[str, ...] = ()
+    """Folders besides the document's own whose files the node may use, as `allow_paths` says."""
+    document: Path | None = None
+    """The document's file; None: there is none."""
+    wrote: Callable[[str, str], None] = lambda _label, _digest: None
+    """Takes what the node wrote into a file, as `runtimes.files.written` names it: a resume looks whether it is still there."""
     held: int | None = None
     """A descriptor that what is started keeps open as long as anything of it lives: the run's lock. None: there is none."""
 

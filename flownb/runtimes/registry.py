@@ -27,7 +27,7 @@ class Plugin(Protocol):
             kind = ShoutNode        # a subclass of flownb.model.nodes.Leaf with TITLE, ALIASES, BODY and fields of its own
             runtime = ShoutRuntime  # called without arguments; what it returns has `async run(node, scope)`
 
-    and in its pyproject.toml
+    docs/writing-a-runtime.md shows a whole one. And in its pyproject.toml
 
         [project.entry-points."flownb.runtimes"]
         shout = "my_package:Shout"
@@ -52,6 +52,8 @@ class RuntimeEntry:
     """`module:Class`, imported on first use."""
     extra: str = ""
     """The pip extra that brings what it needs; empty: it needs nothing more."""
+    optional: str = ""
+    """The pip extra that some of its properties need."""
 
 
 RUNTIMES: Final[Mapping[str, RuntimeEntry]] = MappingProxyType(
@@ -63,6 +65,8 @@ RUNTIMES: Final[Mapping[str, RuntimeEntry]] = MappingProxyType(
         "json": RuntimeEntry("flownb.runtimes.data:JsonRuntime"),
         "yaml": RuntimeEntry("flownb.runtimes.data:YamlRuntime"),
         "expr": RuntimeEntry("flownb.runtimes.data:ExpressionRuntime"),
+        "read": RuntimeEntry("flownb.runtimes.files.read:ReadRuntime", optional="data"),
+        "write": RuntimeEntry("flownb.runtimes.files.write:WriteRuntime", optional="data"),
     }
 )
 """Kind → its runtime. `checkpoint` and `flow` have none: the engine itself carries them out."""
@@ -76,6 +80,8 @@ class Registry:
     """Title → kind, for the parser: flownb's own and the plug-ins'."""
     problems: tuple[str, ...] = ()
     """What is wrong with plug-ins that were left out, one line each, to be shown."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Title → the package that brings it, with its version, for those that are not flownb's own."""
     _makers: Mapping[str, Callable[[], Runtime]] = field(default_factory=dict, repr=False)
     _made: dict[str, Runtime] = field(default_factory=dict, repr=False)
 
@@ -106,6 +112,7 @@ def load_registry() -> Registry:
     """
     kinds = dict(BUILTIN_KINDS)
     makers: dict[str, Callable[[], Runtime]] = {}
+    sources: dict[str, str] = {}
     problems: list[str] = []
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, entry.value)):
         try:
@@ -115,7 +122,8 @@ def load_registry() -> Registry:
         else:
             kinds[plugin.kind.TITLE] = plugin.kind
             makers[plugin.kind.TITLE] = plugin.runtime
-    return Registry(MappingProxyType(kinds), tuple(problems), makers)
+            sources[plugin.kind.TITLE] = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
+    return Registry(MappingProxyType(kinds), tuple(problems), sources, makers)
 
 
 def _load(entry: EntryPoint, kinds: Mapping[str, type[Leaf]]) -> Plugin:

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -241,20 +241,44 @@ def write_beside(path: Path, data: bytes, disk: Disk = DISK, mode: int = _SHARED
     Raises:
         OSError: It cannot be written.
     """
+    with _beside(path, disk, mode) as (beside, descriptor):
+        write_all(descriptor, data, disk)
+    return beside
+
+
+@contextmanager
+def replacing(path: Path, disk: Disk = DISK, mode: int = _SHARED) -> Iterator[int]:
+    """Yield the descriptor of a file that takes a name when the block ends: whoever reads it sees the old one or the new one.
+
+    Args:
+        path: The file; its folder exists.
+        disk: What writes it.
+        mode: As for `write_beside`.
+
+    Raises:
+        OSError: It cannot be written; as after any error in the block, the old one is still there.
+    """
+    with _beside(path, disk, mode) as (beside, descriptor):
+        yield descriptor
+    _move(beside, path, disk)
+
+
+@contextmanager
+def _beside(path: Path, disk: Disk, mode: int) -> Iterator[tuple[Path, int]]:
+    """Yield a new file and its descriptor; it is on the disk when the block ends, and gone where that fails."""
     beside = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}{MARK}")
     descriptor = open_file(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, disk, mode)
     try:
         try:
             if mode == PRIVATE:
                 keep_private(descriptor)
-            write_all(descriptor, data, disk)
+            yield beside, descriptor
             disk.sync(descriptor)
         finally:
             os.close(descriptor)
     except BaseException:
         discard(beside, disk)
         raise
-    return beside
 
 
 def write_atomically(path: Path, data: bytes, disk: Disk = DISK, mode: int = _SHARED) -> None:
@@ -269,7 +293,11 @@ def write_atomically(path: Path, data: bytes, disk: Disk = DISK, mode: int = _SH
     Raises:
         OSError: It cannot be written; the old one is still there.
     """
-    beside = write_beside(path, data, disk, mode)
+    with replacing(path, disk, mode) as descriptor:
+        write_all(descriptor, data, disk)
+
+
+def _move(beside: Path, path: Path, disk: Disk) -> None:
     try:
         disk.move(beside, path)
     except BaseException:

@@ -76,7 +76,7 @@ class Code(StrEnum):
     PROPERTY_ITEM = "property-item"
     """An item of a property list is not one `key: value`."""
     LISTED_AND_FENCED = "listed-and-fenced"
-    """A property is both listed and given by a fence."""
+    """A property, or what it stands in place of, is both listed and given by a fence."""
     NOT_FOR_KIND = "not-for-kind"
     """The property exists, but not for this kind of node."""
     MISSING_PROPERTY = "missing-property"
@@ -138,6 +138,8 @@ class Code(StrEnum):
     BAD_DATA = "bad-data"
     """A `json` or `yaml` body is not valid data."""
 
+    FILE_PATH = "file-path"
+    """The path of a `read` or `write` node names nothing that it may use."""
     FLOW_PATH = "flow-path"
     """The document of a sub-flow cannot be used."""
     FLOW_INPUT = "flow-input"

@@ -38,7 +38,7 @@ def test_failed_run_exits_with_1_and_its_log_stands_in_the_file(document: Copy, 
     before = path.read_text()
     done = flownb("run", str(path))
     assert done.returncode == 1
-    assert (tmp_path / "failure.txt").read_text() == "broken: exit code 3: no such record"
+    assert (tmp_path / "failure.txt").read_text() == "broken: exit code 3: no such record\n"
     after = path.read_text()
     assert after.startswith(before)
     assert "**Status:** failed" in after
@@ -64,7 +64,7 @@ def test_suspended_checkpoint_is_decided_and_resumed_by_other_processes(document
     resumed = flownb("resume", run_id, "--json")
     assert resumed.returncode == 0, resumed.stderr
     state = json.loads(resumed.stdout)
-    assert state["outputs"] == {"publish": 9, "note": "go on"}
+    assert state["outputs"] == {"publish": {"path": "published.txt", "bytes": 10}, "note": "go on"}
     assert state["decisions"]["review"]["via"] == "command"
     assert (tmp_path / "published.txt").exists()
 
