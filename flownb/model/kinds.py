@@ -17,6 +17,7 @@ from flownb.model.nodes import (
     TextNode,
     YamlNode,
 )
+from flownb.model.prompt_node import PromptNode
 
 BUILTIN_KINDS: Final[Mapping[str, type[Leaf]]] = {
     kind.TITLE: kind
@@ -30,6 +31,7 @@ BUILTIN_KINDS: Final[Mapping[str, type[Leaf]]] = {
         ExpressionNode,
         FlowNode,
         CheckpointNode,
+        PromptNode,
     )
 }
 """The kinds of leaf that flownb brings, by name."""
@@ -37,7 +39,6 @@ BUILTIN_KINDS: Final[Mapping[str, type[Leaf]]] = {
 LATER_KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "http": (),
     "sql": (),
-    "prompt": (),
     "read": (),
     "write": (),
 }

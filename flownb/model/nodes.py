@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field, JsonValue
 
 from flownb.model.frozen import Frozen
-from flownb.model.policy import Duration, Policy
+from flownb.model.policy import Duration, Policy, Retry
 from flownb.text.spans import Span
 
 
@@ -119,6 +119,9 @@ class Leaf(NodeBase):
     """Whether it only works something out: nothing outside the run sees that it began, so its end alone is written."""
     DEFAULT_RETRY_ON: ClassVar[tuple[str, ...]] = ()
     """What `retry` covers where `on` is not said; `()`: every error but SyntaxError, NameError and ImportError."""
+
+    DEFAULT_RETRY: ClassVar[Retry | None] = None
+    """What is tried again where neither the node nor the document says `retry`; None: nothing."""
 
     body: str = ""
     """The fence's text, without the last line break."""
@@ -246,6 +249,10 @@ def _expressions(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+Expressions = Annotated[tuple[str, ...], BeforeValidator(_expressions)]
+"""One expression or a list of them."""
+
+
 class CheckpointNode(Leaf):
     """A question to a person. Its `policy.timeout` is the time to answer."""
 
@@ -255,7 +262,7 @@ class CheckpointNode(Leaf):
 
     input: JsonValue = None
     """`text`, a type as text, or name → type; None: no field."""
-    show: Annotated[tuple[str, ...], BeforeValidator(_expressions)] = ()
+    show: Expressions = ()
     """Expressions for what is shown with the question."""
     default: DefaultAction = DefaultAction.REJECT
     """The answer where none comes."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from flownb.errors import Failure
 from flownb.model.nodes import Leaf
+from flownb.model.usage import Usage
 from flownb.secrets import Redactor
 
 T = TypeVar("T")
@@ -59,6 +61,12 @@ class Scope:
     """The names of the run's secrets."""
     tainted: frozenset[tuple[str, str | None]] = frozenset()
     """Name and attribute, as the node reads them, of what holds something of a secret, whatever it looks like."""
+    secret_values: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Secret → value, for what a runtime itself sends where it belongs; never for what it shows."""
+    failed: Failure | None = None
+    """Why the attempt before this one failed; None: this is the first."""
+    used: Callable[[str, Usage], None] = lambda _model, _usage: None
+    """Takes what was asked of a language model; called on the run's loop."""
     held: int | None = None
     """A descriptor that what is started keeps open as long as anything of it lives: the run's lock. None: there is none."""
 
