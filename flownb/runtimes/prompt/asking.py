@@ -11,6 +11,7 @@ from functools import cache
 from typing import Final
 
 import httpx2
+from openai import AsyncOpenAI
 from pydantic import JsonValue
 from pydantic_ai import messages as m
 from pydantic_ai.direct import model_request_stream
@@ -18,6 +19,8 @@ from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
 from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.output import OutputObjectDefinition
+from pydantic_ai.profiles.openai import OpenAIModelProfile
+from pydantic_ai.providers import Provider
 from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.ollama import OllamaProvider
 from pydantic_ai.providers.openai import OpenAIProvider
@@ -34,6 +37,8 @@ from flownb.runtimes.prompt.place import Place
 _SILENT_S: Final = 600.0
 """Seconds in which a model that thinks may say nothing; the node's `timeout` bounds the whole."""
 _CONNECT_S: Final = 10.0
+_WHOLE: Final = OpenAIModelProfile(openai_chat_streaming_requires_finish_reason=True)
+"""An answer that does not say that it ended has broken off, also where the connection was closed in good order."""
 _NO_KEY: Final = "none"
 """What is sent in a key's place to a server that wants none: the clients insist on one."""
 
@@ -73,19 +78,22 @@ Connect = Callable[[Place, httpx2.AsyncClient], Model]
 def connected(place: Place, client: httpx2.AsyncClient) -> Model:
     """Return what speaks to the model of a place."""
     key = place.key or _NO_KEY
+    if place.provider == "anthropic":
+        anthropic = AnthropicProvider(api_key=key, base_url=place.url, http_client=client)
+        return AnthropicModel(place.name, provider=anthropic)
+    provider: Provider[AsyncOpenAI]
     match place.provider:
-        case "anthropic":
-            provider = AnthropicProvider(api_key=key, base_url=place.url, http_client=client)
-            return AnthropicModel(place.name, provider=provider)
         case "openai":
-            return OpenAIChatModel(place.name, provider=OpenAIProvider(place.url, key, http_client=client))
+            provider = OpenAIProvider(place.url, key, http_client=client)
         case "ollama":
-            return OpenAIChatModel(place.name, provider=OllamaProvider(place.url, key, http_client=client))
-        case "openrouter" if place.url.rstrip("/") == "https://openrouter.ai/api/v1":
-            return OpenAIChatModel(place.name, provider=OpenRouterProvider(api_key=key, http_client=client))
+            provider = OllamaProvider(place.url, key, http_client=client)
         case name:
-            other = OpenAICompatibleProvider(name, base_url=place.url, api_key=key, http_client=client)
-            return OpenAIChatModel(place.name, provider=other)
+            # The profile of models there, with an address that may be another.
+            profile = OpenRouterProvider.model_profile if name == "openrouter" else None
+            provider = OpenAICompatibleProvider(
+                name, base_url=place.url, api_key=key, http_client=client, profile=profile
+            )
+    return OpenAIChatModel(place.name, provider=provider, profile=_WHOLE)
 
 
 async def ask(

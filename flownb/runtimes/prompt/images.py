@@ -82,7 +82,10 @@ def _drawn(source: str, value: Any) -> bytes:
 def _read(source: str, folder: Path, path: Path) -> bytes:
     """Return a file's bytes; one outside the folder, also by a symbolic link, is refused."""
     root = folder.resolve()
-    target = (root / path).resolve()
+    try:
+        target = (root / path).resolve()
+    except (OSError, ValueError) as error:  # A circle of links, a NUL.
+        raise NodeError(f"`images`: `{source}` is no path: {error}", "write a path beside the document") from None
     if not target.is_relative_to(root):
         raise NodeError(f"`images`: `{source}` leads out of the document's folder", "copy the file beside the document")
     try:
