@@ -174,7 +174,9 @@ def _anthropic(reply: Reply, body: dict[str, Any]) -> Iterator[bytes]:
     block = {"type": "tool_use", "id": "t1", "name": "answer", "input": {}} if is_tool else {"type": "text", "text": ""}
     yield event("content_block_start", index=0, content_block=block)
     for piece in _cut(reply):
-        delta = {"type": "input_json_delta", "partial_json": piece} if is_tool else {"type": "text_delta", "text": piece}
+        delta = (
+            {"type": "input_json_delta", "partial_json": piece} if is_tool else {"type": "text_delta", "text": piece}
+        )
         yield event("content_block_delta", index=0, delta=delta)
     yield event("content_block_stop", index=0)
     if reply.ends:

@@ -31,7 +31,7 @@ def _model(text: str, info: ValidationInfo) -> str:
     if "{{" in text or "{%" in text:
         return text  # What it comes to is known when it runs.
     provider, _ = split_model(text)
-    if provider not in PROVIDERS and not info.data.get("base_url"):
+    if provider not in PROVIDERS and info.data.get("base_url", "wrong, which is reported there") is None:
         raise ValueError(f"the address of {provider!r} is not known")
     return text
 

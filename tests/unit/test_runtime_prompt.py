@@ -81,9 +81,7 @@ def error_of(*replies: Reply | str, body: str = "Hello", **fields: object) -> Ex
 def test_the_message_the_settings_and_the_key_are_sent_and_the_text_comes_back() -> None:
     with serving("  Hi, Ana!\n") as server:
         scope = scope_at(server, who="Ana")
-        answer = ask(
-            server, "Greet {{ who }}.\n", scope=scope, system="Be {{ who }}.", temperature=0.5, max_tokens=50
-        )
+        answer = ask(server, "Greet {{ who }}.\n", scope=scope, system="Be {{ who }}.", temperature=0.5, max_tokens=50)
     assert answer == "Hi, Ana!"
     (asked,) = server.asked
     assert server.paths == ["/v1/chat/completions"]
@@ -103,6 +101,12 @@ def test_what_data_says_is_text(value: object) -> None:
         ask(server, "{{ data }}", scope=scope_at(server, data=value))
         ask(server, "Read: {{ data }}", scope=scope_at(server, data=value))
     assert server.prompts() == [str(value), f"Read: {value}"]
+
+
+def test_a_setting_is_sent_although_the_library_thinks_that_the_model_does_not_take_it() -> None:
+    with serving("ok") as server:
+        ask(server, model="openai:gpt-5-mini", temperature=0.5)
+    assert server.asked[0]["temperature"] == 0.5
 
 
 def test_anthropic_is_asked_in_its_own_way() -> None:
@@ -225,11 +229,23 @@ def test_an_answer_of_a_type_is_its_value(output: object, text: str, value: obje
 @pytest.mark.parametrize(
     "output, text, message",
     [
-        ({"n": "int"}, "Sure! Three.", "the answer is no JSON: expecting value at column 1 in line 1; it is: Sure! Three."),
+        (
+            {"n": "int"},
+            "Sure! Three.",
+            "the answer is no JSON: expecting value at column 1 in line 1; it is: Sure! Three.",
+        ),
         ({"n": "int"}, '{"n": "many"}', "the answer does not fit `output`: `answer.n` was given 'many': wanted int"),
-        ({"n": "int"}, '{"m": 1}', "the answer does not fit `output`: `answer.n` is missing: wanted int; `answer.m` is"),
+        (
+            {"n": "int"},
+            '{"m": 1}',
+            "the answer does not fit `output`: `answer.n` is missing: wanted int; `answer.m` is",
+        ),
         ("list[int]", '{"answer": ["x"]}', "the answer does not fit `output`: `answer[0]` was given 'x': wanted int"),
-        ('Literal["a"]', '{"answer": "b"}', 'the answer does not fit `output`: `answer` was given \'b\': wanted Literal["a"]'),
+        (
+            'Literal["a"]',
+            '{"answer": "b"}',
+            "the answer does not fit `output`: `answer` was given 'b': wanted Literal[\"a\"]",
+        ),
         ({"n": "int"}, "", "the answer is empty"),
         (None, "  \n", "the answer is empty"),
         ({"n": "int"}, '{"n": NaN}', "the answer is no JSON: NaN is no JSON"),

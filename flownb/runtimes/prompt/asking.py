@@ -122,7 +122,7 @@ async def ask(
         files = [m.BinaryContent(data, media_type=kind) for data, kind in request.images]
         message = m.ModelRequest(parts=[*before, m.UserPromptPart([*request.parts, *files])])
         stream = model_request_stream(
-            model, [message], model_settings=_settings(request), model_request_parameters=parameters
+            model, [message], model_settings=_settings(model, request), model_request_parameters=parameters
         )
         async with stream as events:
             return await _read(events, show, used)
@@ -146,9 +146,7 @@ def _shape(model: Model, request: Request) -> tuple[str, ModelRequestParameters]
     if schema is None:
         return request.system, ModelRequestParameters()
     if isinstance(model, AnthropicModel):  # Its schemas know no `dict[str, X]`, its tools do.
-        tool = ToolDefinition(
-            name=NAME, parameters_json_schema=schema, description="Gives the answer.", kind="output"
-        )
+        tool = ToolDefinition(name=NAME, parameters_json_schema=schema, description="Gives the answer.", kind="output")
         return request.system, ModelRequestParameters(output_mode="tool", output_tools=[tool], allow_text_output=False)
     system = "\n\n".join(part for part in (request.system, told(schema)) if part)
     if not model.profile.get("supports_json_schema_output"):
@@ -157,9 +155,13 @@ def _shape(model: Model, request: Request) -> tuple[str, ModelRequestParameters]
     return system, ModelRequestParameters(output_mode="native", output_object=wanted)
 
 
-def _settings(request: Request) -> ModelSettings:
+def _settings(model: Model, request: Request) -> ModelSettings:
+    """Return the settings of a request, as the document has them."""
     settings = ModelSettings(max_retries=0)
-    if request.temperature is not None:
+    if request.temperature is not None and isinstance(model, OpenAIChatModel):
+        # pydantic-ai would leave it out for models that it takes not to know it; here the server has the last word.
+        settings["extra_body"] = {"temperature": request.temperature}
+    elif request.temperature is not None:
         settings["temperature"] = request.temperature
     if request.max_tokens is not None:
         settings["max_tokens"] = request.max_tokens
