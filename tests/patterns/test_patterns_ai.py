@@ -90,7 +90,9 @@ def test_ai_for_each_reaches_its_limit_and_never_passes_it(completed: Complete, 
 
     server = model(script=script)
     run = completed("ai-foreach", reviews=[f"review {number}" for number in (1, 2, 3, 4, 5)])
-    assert [score["score"] for score in run["scores"]] == [1, 2, 3, 4, 5]  # type: ignore[union-attr]
+    scores = run["scores"]
+    assert isinstance(scores, list)
+    assert [score["score"] for score in scores] == [1, 2, 3, 4, 5]
     assert run["mean"] == 3
     assert server.most_at_once == 3
     assert len(server.asked) == 6

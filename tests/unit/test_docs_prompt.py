@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 import flownb
-from flownb.model.prompt_node import PROVIDERS
+from flownb.model.prompt_node import PROVIDERS, PromptNode
 from flownb.parse.keys import own_keys
-from flownb.model.prompt_node import PromptNode
 from tests.models import serving
 
 PAGE = (Path(__file__).parents[2] / "docs/runtime-prompt.md").read_text(encoding="utf-8")

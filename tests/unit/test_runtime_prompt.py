@@ -35,16 +35,17 @@ from flownb.errors import (
 from flownb.model.prompt_node import PromptNode
 from flownb.model.usage import Usage
 from flownb.runtimes.base import Printed, Scope
+from flownb.runtimes.output import redacted
 from flownb.runtimes.prompt import asking
 from flownb.runtimes.prompt.answer import read_answer
 from flownb.runtimes.prompt.images import MOST_BYTES, images_of
 from flownb.runtimes.prompt.live import Live
-from flownb.runtimes.prompt.place import place_of
+from flownb.runtimes.prompt.place import Place, place_of
 from flownb.runtimes.prompt.runtime import PromptRuntime
-from flownb.runtimes.output import redacted
 from tests.models import ModelServer, Reply, serving
 from tests.nodes import node_of, run_node, scope_of
 
+MODEL = "openai:gpt-4.1-mini"
 KEY = "sk-proj-Zq81xyNotARealKey"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
 
@@ -64,13 +65,14 @@ def changed(scope: Scope, **fields: object) -> Scope:
 
 
 def ask(server: ModelServer, body: str = "Hello", *, scope: Scope | None = None, **fields: object) -> object:
-    node = node_of(PromptNode, body, **{"model": "openai:gpt-4.1-mini", **fields})
+    node = node_of(PromptNode, body, **{"model": MODEL, **fields})
     return run_node(PromptRuntime(), node, scope or scope_at(server))
 
 
 def error_of(*replies: Reply | str, body: str = "Hello", **fields: object) -> Exception:
+    node = node_of(PromptNode, body, **{"model": MODEL, **fields})
     with serving(*replies) as server, pytest.raises(NodeError) as caught:
-        ask(server, body, **fields)
+        run_node(PromptRuntime(), node, scope_at(server))
     assert len(server.asked) == 1, "the client tried it again by itself"
     return caught.value
 
@@ -303,7 +305,7 @@ def test_pydantic_ais_test_model_answers_too() -> None:
 
     model = Ending(custom_output_text='{"n": 5}')
 
-    def connect(place: asking.Place, client: object) -> TestModel:
+    def connect(place: Place, client: object) -> TestModel:
         assert place.label == "openai:gpt-4.1-mini"
         return model
 
@@ -444,9 +446,10 @@ def test_cancelling_closes_the_request() -> None:
 def test_what_was_asked_is_told_for_wrong_answers_and_torn_ones_too() -> None:
     used: list[tuple[str, Usage]] = []
     for reply in (Reply("no"), Reply("a long answer", cut_after=2)):
-        with serving(reply) as server, pytest.raises(NodeError):
+        with serving(reply) as server:
             scope = changed(scope_at(server), used=lambda model, usage: used.append((model, usage)))
-            ask(server, scope=scope, output="int")
+            with pytest.raises(NodeError):
+                ask(server, scope=scope, output="int")
     assert used == [
         ("openai:gpt-4.1-mini", Usage(requests=1, input_tokens=10, output_tokens=5)),
         ("openai:gpt-4.1-mini", Usage(requests=1)),
@@ -584,7 +587,5 @@ def test_a_picture_is_what_it_was(tmp_path: Path) -> None:
 
 def test_reading_an_answer_never_raises_another_error() -> None:
     for text in ("{", "[1, 2", '"\\ud800"', "\x00", "1e999", "{}" * 3, "```json\n```"):
-        try:
+        with pytest.raises(AnswerError, match=r"^the answer "):
             read_answer(text, {"n": "int"})
-        except AnswerError as error:
-            assert error.message.startswith("the answer ")  # noqa: PT017 whichever it is

@@ -92,17 +92,31 @@ async def _request(prompt: PromptNode, scope: Scope) -> Request:
     message = await text_of(prompt.body, scope.values)
     if not message.strip():
         raise NodeError("the prompt is empty", "look at the values that its template puts in")
+    _check_text("the prompt", message)
+    system = await text_of(prompt.system, scope.values) if prompt.system else ""
+    _check_text("`system`", system)
     again = scope.failed
     parts = (message, asked_again(again.message)) if again and again.type == AnswerError.__name__ else (message,)
     images = [(source, await evaluate_apart(source, scope.values)) for source in prompt.images]
     return Request(
         parts=parts,
         images=tuple(await asyncio.to_thread(images_of, images, scope.folder)) if images else (),
-        system=await text_of(prompt.system, scope.values) if prompt.system else "",
+        system=system,
         schema=schema_of(prompt.output) if is_typed(prompt.output) else None,
         temperature=prompt.temperature,
         max_tokens=prompt.max_tokens,
     )
+
+
+def _check_text(what: str, text: str) -> None:
+    """Raise NodeError where a text holds halves of characters, as the names of strange files do: no request can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = ascii(text[error.start])
+        raise NodeError(
+            f"{what} holds {half}, which is half a character", "take it out: `text.encode('utf-8', 'replace')`"
+        ) from None
 
 
 def _load() -> None:
