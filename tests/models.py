@@ -44,6 +44,7 @@ class ModelServer(ThreadingHTTPServer):
     """Answers what a script says, and notes what it was asked."""
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, script: Script) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
