@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import pickle
 import struct
 import sys
 import time
@@ -494,6 +495,20 @@ def test_a_key_that_is_no_declared_secret_is_not_shown_and_no_value() -> None:
         ask(server, scope=changed(scope_at(server), printed=lambda printed: shown.append(str(printed.data))))
     assert KEY not in str(caught.value) + "".join(shown)
     assert caught.value.hint == "name it in the front matter: `secrets: [OPENAI_API_KEY]`"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ModelError("m", "h", 429, 7.0),
+        ModelConnectionError("m", "h"),
+        ModelTimeoutError("m", "h", 504),
+        AnswerError("m", "h"),
+    ],
+)
+def test_errors_survive_pickle(error: NodeError) -> None:
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 it was made in this very line
+    assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
 
 
 # Images.
