@@ -161,6 +161,9 @@ def test_a_redirect_is_not_followed_with_the_key() -> None:
         ("gpt-5", None, {}, "`model`: 'gpt-5' names no provider and model"),
         ("vllm:x", "localhost:8000", {}, "`base_url` is no URL"),
         ("vllm:x", "http://", {}, "`base_url` is no URL"),
+        ("vllm:x", "http://localhost:99999/v1", {}, "`base_url` is no URL"),
+        ("vllm:x", "http://localhost:port/v1", {}, "`base_url` is no URL"),
+        ("vllm:x", "http://[::1/v1", {}, "`base_url` is no URL"),
     ],
 )
 def test_what_cannot_be_asked_is_one_clear_error(

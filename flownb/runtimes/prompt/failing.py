@@ -7,13 +7,18 @@ from dataclasses import dataclass
 from typing import Final
 
 import httpx2
+from anthropic import AnthropicError
+from openai import OpenAIError
 from pydantic_ai import exceptions as ai
 
 from flownb.errors import ModelConnectionError, ModelError, ModelTimeoutError
 from flownb.runtimes.prompt.place import Place
 from flownb.text.lines import shortened
 
-ERRORS: Final = (ai.AgentRunError, ai.UserError, httpx2.HTTPError, httpx2.StreamError)
+ERRORS: Final = (
+    *(ai.AgentRunError, ai.UserError, OpenAIError, AnthropicError),
+    *(httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL),
+)
 """What asking a model raises where something goes wrong on the way."""
 _SAID: Final = 200
 _AGAIN: Final = "`retry: 3` tries it again"

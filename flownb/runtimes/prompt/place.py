@@ -87,7 +87,7 @@ def place_of(model: str, base_url: str | None, secrets: Mapping[str, str], envir
     if not url:
         hint = did_you_mean(provider, PROVIDERS, "say where it is served: `base_url: http://localhost:8000/v1`")
         raise NodeError(f"`model`: the address of the provider {provider!r} is not known", hint)
-    if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
+    if not _is_address(url):
         raise NodeError("`base_url` is no URL", "write it as `http://localhost:11434/v1`")
     variable = f"{word}_API_KEY"
     key = (secrets.get(variable) or environment.get(variable) or "").strip()
@@ -100,3 +100,12 @@ def place_of(model: str, base_url: str | None, secrets: Mapping[str, str], envir
     if not (key.isascii() and key.isprintable()):
         raise ModelError(f"{variable} holds characters that no key has", "set it again, to the key alone")
     return place
+
+
+def _is_address(url: str) -> bool:
+    """Return whether a request can be sent to an address."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # A port that is none.
+        return False
