@@ -492,6 +492,19 @@ def test_a_secret_in_two_pieces_is_not_shown() -> None:
     assert "".join(shown) == "it is •••.\n"
 
 
+def test_what_may_begin_a_secret_is_shown_at_the_end() -> None:
+    shown: list[str] = []
+    scope = scope_of(printed=lambda printed: shown.append(str(printed.data)), secrets=("hunter\ntwo-and-three",))
+
+    async def main() -> None:
+        live = Live(redacted(scope))
+        live.take("it is hunter")
+        live.end()
+
+    asyncio.run(main())
+    assert "".join(shown) == "it is hunter\n"
+
+
 def test_a_key_that_is_no_declared_secret_is_not_shown_and_no_value() -> None:
     shown: list[str] = []
     with serving(f"Your key is {KEY}") as server, pytest.raises(ModelError) as caught:
