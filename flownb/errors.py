@@ -83,6 +83,10 @@ class FlowError(Exception):
     - `FlowRunError`: a run failed, was rejected or was cancelled
     - `NodeError`: a node's attempt failed, for a reason that flownb itself found
       - `CommandError`: a command ended with another code than 0
+      - `ModelError`: a language model could not be asked, or refused
+        - `ModelConnectionError`: it could not be reached, or its answer broke off
+        - `ModelTimeoutError`: it did not answer in time
+      - `AnswerError`: a language model's answer is not what was asked for
       - `NodeTimeoutError`: an attempt took longer than its `timeout`
       - `ExpressionError`: an expression or a template could not be worked out
       - `RejectedError`: a person rejected a checkpoint with `on_reject: fail`
@@ -180,6 +184,43 @@ class CommandError(NodeError):
         self.args = (message, hint, exit_code)
         self.exit_code = exit_code
         """The command's exit code; negative for a signal."""
+
+
+class ModelError(NodeError):
+    """A language model could not be asked, or refused."""
+
+    def __init__(
+        self, message: str, hint: str = "", status: int | None = None, retry_after_s: float | None = None
+    ) -> None:
+        """Say which model, and why.
+
+        Args:
+            message: One line that names provider and model; never a key, nor the whole prompt.
+            hint: What to do about it.
+            status: The HTTP status; None: there was none.
+            retry_after_s: Seconds after which it asks to be tried again; None: it did not say.
+        """
+        super().__init__(message, hint)
+        self.args = (message, hint, status, retry_after_s)
+        self.status = status
+        """The HTTP status; None: there was none."""
+        self.retry_after_s = retry_after_s
+        """Seconds after which it asks to be tried again; None: it did not say."""
+
+
+class ModelConnectionError(ModelError, ConnectionError):
+    """A language model could not be reached, or its answer broke off."""
+
+
+class ModelTimeoutError(ModelError, TimeoutError):
+    """A language model did not answer in time."""
+
+
+class AnswerError(NodeError):
+    """A language model's answer is not what was asked for; it is asked again at once, with this error."""
+
+    retry_after_s = 0.0
+    """Nothing is gained by waiting."""
 
 
 class NodeTimeoutError(NodeError, TimeoutError):

@@ -11,6 +11,7 @@ from flownb.errors import Failure
 from flownb.model import events as e
 from flownb.model.decision import Action, Decision, Question, Via
 from flownb.model.nodes import DefaultAction
+from flownb.model.usage import Usage
 
 texts = st.text(max_size=20)
 ids = st.from_regex(r"[a-z][a-z0-9_]{0,6}", fullmatch=True)
@@ -80,6 +81,7 @@ run_started = st.builds(
     definition=texts,
     document=st.none() | texts,
 )
+usages = st.builds(Usage, requests=st.integers(0, 9), input_tokens=st.integers(0), output_tokens=st.integers(0))
 node_started = st.builds(e.NodeStarted, at=moments, key=keys, attempt=st.integers(1, 9), definition=texts)
 
 events: st.SearchStrategy[e.Event] = st.one_of(
@@ -101,6 +103,7 @@ events: st.SearchStrategy[e.Event] = st.one_of(
         count=st.integers(0, 9),
         parts=st.dictionaries(ids, keys, max_size=2),
     ),
+    st.builds(e.Used, at=moments, key=keys, model=texts, usage=usages),
     st.builds(e.NodeFailed, at=moments, key=keys, failure=failures, continued=st.booleans()),
     st.builds(e.NodeSkipped, at=moments, key=keys, reason=texts),
     st.builds(e.NodeCancelled, at=moments, key=keys),
@@ -130,6 +133,7 @@ def histories(draw: st.DrawFn) -> list[e.Event]:
             st.builds(lambda why, key=key, at=at: [e.NodeFailed(at=at, key=key, failure=why)], failures),
             st.builds(
                 lambda why, value, key=key, at=at: [
+                    e.Used(at=at, key=key, model="m", usage=Usage(requests=1, output_tokens=3)),
                     e.AttemptFailed(at=at, key=key, failure=why, wait_s=1.0),
                     e.NodeStarted(at=at, key=key, attempt=2),
                     e.NodeCompleted(at=at, key=key, output=value),

@@ -20,7 +20,8 @@ async def run_leaf(
     node: Leaf, key: str, names: Namespace, begun: Begun | None = None, saved: Saved | None = None
 ) -> NodeResult:
     """Return what a node's runtime makes of it; of an item what `collect` says. `begun` goes into the result."""
-    services = names.context.services
+    services, ledger = names.context.services, names.context.ledger
+    known = ledger.state.nodes.get(key)
     hidden, wrote = tainted(names, body_uses(node)), dict[str, str]()
     scope = Scope(
         key=key,
@@ -32,6 +33,9 @@ async def run_leaf(
         environment=services.environment,
         secrets=frozenset(services.secrets),
         tainted=hidden,
+        secret_values=services.secrets,
+        failed=known.error if known else None,
+        used=lambda model, usage: ledger.used(key, model, usage),
         held=services.held,
         allowed=names.program.workflow.allow_paths,
         document=names.program.workflow.path,

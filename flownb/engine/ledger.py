@@ -13,6 +13,7 @@ from flownb.model import events as e
 from flownb.model.events import Event, gathered, parts_of
 from flownb.model.node_state import NodeState, NodeStatus, StoredValue
 from flownb.model.state import RunState
+from flownb.model.usage import Usage
 from flownb.plan.fingerprint import digest_of
 from flownb.secrets import Redactor
 from flownb.store.storable import Entry, storable
@@ -225,6 +226,10 @@ class Ledger:
                 )
             )
         self.emit(event)
+
+    def used(self, key: str, model: str, usage: Usage) -> None:
+        """Say what a node asked of a language model."""
+        self.emit(e.Used(at=self.now(), key=key, model=model, usage=usage))
 
     def _gathered(self, event: e.NodeCompleted) -> e.NodeCompleted:
         """Keep a container's value where a part of it is kept here."""

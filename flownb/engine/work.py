@@ -99,7 +99,7 @@ class Work:
 
     def _retry_of(self, node: Node) -> Retry | None:
         """Return what is tried again; what answers a failure has one attempt (format.md, section 4.5), as has `once`."""
-        policy = node.policy.retry
+        policy = node.policy.retry or (node.DEFAULT_RETRY if isinstance(node, Leaf) else None)
         if policy is None or node.policy.once or node.id in self.names.program.graph.reserved:
             return None
         if policy.on is None and isinstance(node, Leaf) and node.DEFAULT_RETRY_ON:

@@ -13,6 +13,7 @@ from flownb.errors import Failure
 from flownb.model.decision import Decision, Question
 from flownb.model.frozen import Frozen
 from flownb.model.key import item_key, round_key
+from flownb.model.usage import Usage
 
 T = TypeVar("T")
 
@@ -240,6 +241,18 @@ class Saved(EventBase):
     """Whether it was taken out."""
 
 
+class Used(EventBase):
+    """A language model answered a node, rightly or wrongly."""
+
+    kind: Literal["used"] = "used"
+    key: str
+    """The node's key."""
+    model: str
+    """The model, as `openai:gpt-5-mini`."""
+    usage: Usage
+    """What it was asked."""
+
+
 class SavedDropped(EventBase):
     """What a node had in `saved` is of no use: its fingerprint is another."""
 
@@ -337,6 +350,7 @@ Event = (
     | NodeCompleted
     | Saved
     | SavedDropped
+    | Used
     | NodeReused
     | NodeFailed
     | NodeSkipped

@@ -18,6 +18,7 @@ from flownb.model.nodes import (
     TextNode,
     YamlNode,
 )
+from flownb.model.prompt_node import PromptNode
 
 BUILTIN_KINDS: Final[Mapping[str, type[Leaf]]] = {
     kind.TITLE: kind
@@ -33,6 +34,7 @@ BUILTIN_KINDS: Final[Mapping[str, type[Leaf]]] = {
         WriteNode,
         FlowNode,
         CheckpointNode,
+        PromptNode,
     )
 }
 """The kinds of leaf that flownb brings, by name."""
@@ -40,6 +42,5 @@ BUILTIN_KINDS: Final[Mapping[str, type[Leaf]]] = {
 LATER_KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "http": (),
     "sql": (),
-    "prompt": (),
 }
 """Kinds of the format that this version does not run yet → their aliases; parsing refuses them by name."""

@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from flownb.errors import Failure
 from flownb.model import events as e
 from flownb.model.decision import Decision, Question
+from flownb.model.usage import Usage
 
 
 class NodeStatus(StrEnum):
@@ -91,6 +92,8 @@ class NodeState:
     """What the run's clock showed when it was taken up; None: it is not under way."""
     spent_s: float = 0.0
     """Seconds of the run's clock that it was under way, up to when it last ended or was left."""
+    usage: Mapping[str, Usage] = field(default_factory=dict)
+    """Model → what it was asked by this node, in all its attempts."""
 
     @property
     def value(self) -> StoredValue:

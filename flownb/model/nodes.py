@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field, JsonValue
 
 from flownb.model.frozen import Frozen
-from flownb.model.policy import Duration, Policy
+from flownb.model.policy import Duration, Policy, Retry
 from flownb.text.spans import Span
 
 
@@ -124,6 +124,8 @@ class Leaf(NodeBase):
 
     BODY_ELSE: ClassVar[str] = ""
     """The property that may stand in the body's place; empty: none may."""
+    DEFAULT_RETRY: ClassVar[Retry | None] = None
+    """What is tried again where neither the node nor the document says `retry`; None: nothing."""
 
     body: str = ""
     """The fence's text, without the last line break."""
@@ -251,6 +253,10 @@ def _expressions(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+Expressions = Annotated[tuple[str, ...], BeforeValidator(_expressions)]
+"""One expression or a list of them."""
+
+
 class CheckpointNode(Leaf):
     """A question to a person. Its `policy.timeout` is the time to answer."""
 
@@ -260,7 +266,7 @@ class CheckpointNode(Leaf):
 
     input: JsonValue = None
     """`text`, a type as text, or name → type; None: no field."""
-    show: Annotated[tuple[str, ...], BeforeValidator(_expressions)] = ()
+    show: Expressions = ()
     """Expressions for what is shown with the question."""
     default: DefaultAction = DefaultAction.REJECT
     """The answer where none comes."""

@@ -16,6 +16,7 @@ from flownb.model.decision import Action, Decision, Question
 from flownb.model.events import Event, PlannedNode, RunStatus, gathered, parts_of
 from flownb.model.key import is_below, is_item
 from flownb.model.node_state import Former, NodeState, NodeStatus, StoredValue
+from flownb.model.usage import Usage, added
 
 _WITHOUT_FINGERPRINTS: Final = 1
 """The journal's format of flownb 0.1.0."""
@@ -83,6 +84,8 @@ class RunState:
     """Ids of nodes that it never takes over from there."""
     versions: dict[str, str] = field(default_factory=dict)
     """Python and each package that a body imports → version."""
+    usage: dict[str, Usage] = field(default_factory=dict)
+    """Model → what it was asked, by every attempt of every node, also of those that ran again since."""
     clock: RunClock = field(default_factory=RunClock)
     """Counts the time in which something ran."""
 
@@ -188,7 +191,7 @@ def _run_resumed(state: RunState, event: e.RunResumed) -> None:
                 node,
                 status=NodeStatus.PENDING,
                 failed_attempts=0 if fresh else node.failed_attempts,
-                error=None,
+                error=None if fresh else node.error,
                 finished_at=None,
                 began_s=None,
                 spent_s=node.spent_until(state.clock.seconds),
@@ -216,6 +219,7 @@ def _node_started(state: RunState, event: e.NodeStarted) -> None:
         error=node.error if node else None,
         began_s=began_s,
         spent_s=node.spent_s if node else 0.0,
+        usage=node.usage if node else {},
     )
 
 
@@ -254,6 +258,7 @@ def _node_completed(state: RunState, event: e.NodeCompleted) -> None:
         taken=event.taken,
         wrote=event.wrote,
         spent_s=spent_s,
+        usage=node.usage,
     )
 
 
@@ -271,6 +276,12 @@ def _saved(state: RunState, event: e.Saved) -> None:
 
 def _saved_dropped(state: RunState, event: e.SavedDropped) -> None:
     state.saved.pop(event.key, None)
+
+
+def _used(state: RunState, event: e.Used) -> None:
+    state.usage = added(state.usage, event.model, event.usage)
+    node = state.nodes.get(event.key) or NodeState(started_at=event.at)
+    state.nodes[event.key] = replace(node, usage=added(node.usage, event.model, event.usage))
 
 
 def _node_reused(state: RunState, event: e.NodeReused) -> None:
@@ -355,6 +366,7 @@ _APPLY: Final[Mapping[type, Callable[[RunState, Any], None]]] = {
     e.NodeCompleted: _node_completed,
     e.Saved: _saved,
     e.SavedDropped: _saved_dropped,
+    e.Used: _used,
     e.NodeReused: _node_reused,
     e.NodeFailed: _node_failed,
     e.NodeSkipped: _node_skipped,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from pydantic import JsonValue
@@ -9,6 +10,7 @@ from pydantic import JsonValue
 from flownb.model.key import id_of
 from flownb.model.node_state import NodeState, NodeStatus
 from flownb.model.state import RunState, decision_json, stamp
+from flownb.model.usage import Usage
 
 SCHEMA: Final = 1
 """The number of the file's layout."""
@@ -48,6 +50,7 @@ def state_json(state: RunState) -> dict[str, JsonValue]:
         "decisions": {key: decision_json(decision) for key, decision in state.decisions.items()},
         "outputs": dict(state.outputs),
         **({"tagged": True} if state.tagged else {}),
+        **({"usage": _usage_json(state.usage)} if state.usage else {}),
         "document": state.document,
         "errors": [failure.as_json() for failure in state.errors],
     }
@@ -72,4 +75,10 @@ def _node_json(node: NodeState, wave: int, definition: str) -> dict[str, JsonVal
         record["tagged"] = True
     if not node.reusable:
         record["reusable"] = False
+    if node.usage:
+        record["usage"] = _usage_json(node.usage)
     return record
+
+
+def _usage_json(usage: Mapping[str, Usage]) -> dict[str, JsonValue]:
+    return {model: each.model_dump() for model, each in usage.items()}

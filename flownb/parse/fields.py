@@ -28,6 +28,8 @@ Repeat = TypeVar("Repeat", Foreach, Loop)
 _ADVICE: Final = re.compile(r"(?:: |; )((?:write|did you mean|known are) .*)$")
 """The part of a type's error that says what to write."""
 _PLAIN: Final = Policy()
+_TYPED: Final[Mapping[str, str]] = {"checkpoint": "input", "prompt": "output"}
+"""Kind → the property of its own that is a type."""
 _RATE: Final = re.compile(r"\s*([1-9][0-9]{0,8})\s*/\s*(\S.*)")
 
 
@@ -253,8 +255,9 @@ def _own(draft: Draft, values: Mapping[str, Value]) -> Found[dict[str, object]]:
     expressions = draft.kind.EXPRESSIONS if draft.kind else frozenset()
     for key in expressions & given.keys():
         given[key] = yield from _expressions(key, values[key])
-    if draft.title == "checkpoint" and "input" in given and given["input"] != "text":
-        yield from check_notation(values["input"])
+    typed = _TYPED.get(draft.title, "")
+    if typed in given and given[typed] != "text":
+        yield from check_notation(values[typed])
     missing = [key for key in _required(model) if key not in draft.properties]
     for key in missing if draft.body is None or has_body(draft.kind or Leaf) else ():
         what = f"node '{draft.id}' is of type {draft.title} and has no '{key}'"

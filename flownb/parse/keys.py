@@ -32,7 +32,6 @@ CONTAINERS: Final[Mapping[str, type[Container]]] = {"branch": Branch, "parallel"
 _LATER: Final[Mapping[str, frozenset[str]]] = {
     "http": frozenset({"extract", "output", "auth", "verify", "follow"}),
     "sql": frozenset({"connection", "output"}),
-    "prompt": frozenset({"model", "system", "output", "temperature", "max_tokens", "base_url"}),
 }
 """The properties of the kinds that this version does not run yet."""
 

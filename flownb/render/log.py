@@ -7,6 +7,7 @@ import json
 import os
 import re
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,9 +17,10 @@ from flownb.artifacts.shown import shown
 from flownb.errors import Failure, FlowError
 from flownb.model.decision import Action, Decision, Via
 from flownb.model.events import RunStatus
-from flownb.model.key import is_whole, part_of
+from flownb.model.key import is_whole, part_of, whole_of
 from flownb.model.node_state import NodeState, NodeStatus
 from flownb.model.state import RunState, stamp
+from flownb.model.usage import tokens_of
 from flownb.render.inert import code_span, cut, fenced, inert, one_line, quoted
 from flownb.text.logsection import LOG_HEADING, find_log
 
@@ -49,6 +51,8 @@ def render_log(state: RunState, diagram: str | None = None, printed: str = "") -
         parts.append(_errors(errors))
     if state.decisions:
         parts.append(_decisions(state))
+    if state.usage:
+        parts.append(_usage(state))
     if printed:
         parts.append(f"### Printed\n\n{printed}")
     if diagram:
@@ -131,12 +135,14 @@ def describe_decision(decision: Decision) -> str:
     return f"{decision.action}{by} ({decision.via}){said}"
 
 
-def _with_notes(word: str, node: NodeState, items: int, rounds: int, failed: int) -> str:
+def _with_notes(word: str, node: NodeState, sums: _Sums) -> str:
     """Return the column Status: its word with what else is to be known, as `completed (3 attempts)`, not yet inert."""
+    items, rounds, failed = sums.items, sums.rounds, sums.failed
     notes = [_count(node.attempts, "attempt")] if node.attempts > 1 else []
     notes += [_count(items, "item")] if items else []
     notes += [_count(rounds, "round")] if rounds else []
     notes += [f"{failed:,} failed"] if failed else []
+    notes += [_count(sums.tokens, "token")] if sums.tokens else []
     notes += [f"fallback: {node.fallback}"] if node.fallback else []
     notes += ["the run went on"] if node.continued and node.status == NodeStatus.FAILED else []
     return f"{word} ({', '.join(notes)})" if notes else word
@@ -165,9 +171,8 @@ def _table(state: RunState) -> str:
     shown += [node.id for node in state.plan if node.id not in state.nodes and not node.inside]
     for key in shown:
         node = state.nodes.get(key) or NodeState()
-        items, rounds, failed = sums.get(key, (0, 0, 0))
         word = str(NodeStatus.WAITING) if key in waiting else _status_word(state, key, node)
-        status = _with_notes(word, node, items, rounds, failed)
+        status = _with_notes(word, node, sums.get(key, _Sums()))
         cells = (key, status, seconds(node.duration_s), _output(state, key, node))
         rows.append("| " + " | ".join(inert(cell) for cell in cells) + " |")
     return "\n".join(rows) + "\n"
@@ -185,16 +190,40 @@ def _status_word(state: RunState, key: str, node: NodeState) -> str:
     return node.status
 
 
-def _sums(state: RunState) -> dict[str, tuple[int, int, int]]:
-    """Return node → how many items, how many rounds, and how many of them failed."""
-    sums: dict[str, tuple[int, int, int]] = {}
+@dataclass(slots=True)
+class _Sums:
+    """What a node's items and rounds add up to."""
+
+    items: int = 0
+    rounds: int = 0
+    failed: int = 0
+    """Of both."""
+    tokens: int = 0
+    """Of language models, by itself and all in it."""
+
+
+def _sums(state: RunState) -> dict[str, _Sums]:
+    """Return node → what its items and rounds add up to; nothing for a node without."""
+    sums: dict[str, _Sums] = {}
     for key, node in state.nodes.items():
         part = part_of(key)
         if part and is_whole(part.owner):
-            items, rounds, failed = sums.get(part.owner, (0, 0, 0))
-            is_failed = node.status == NodeStatus.FAILED
-            sums[part.owner] = (items + part.is_item, rounds + (not part.is_item), failed + is_failed)
+            of_owner = sums.setdefault(part.owner, _Sums())
+            of_owner.items += part.is_item
+            of_owner.rounds += not part.is_item
+            of_owner.failed += node.status == NodeStatus.FAILED
+        if node.usage:
+            sums.setdefault(whole_of(key), _Sums()).tokens += tokens_of(node.usage)
     return sums
+
+
+def _usage(state: RunState) -> str:
+    """Return what language models were asked in this run, by model."""
+    rows = ["| Model | Requests | Tokens in | Tokens out |", "|---|---|---|---|"]
+    for model, usage in state.usage.items():
+        cells = (model, f"{usage.requests:,}", f"{usage.input_tokens:,}", f"{usage.output_tokens:,}")
+        rows.append("| " + " | ".join(inert(cell) for cell in cells) + " |")
+    return "### Models\n\n" + "\n".join(rows) + "\n"
 
 
 def _output(state: RunState, key: str, node: NodeState) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from flownb.errors import Failure
 from flownb.model.nodes import Leaf
+from flownb.model.usage import Usage
 from flownb.secrets import Redactor
 
 T = TypeVar("T")
@@ -65,6 +67,12 @@ class Scope:
     """The document's file; None: there is none."""
     wrote: Callable[[str, str], None] = lambda _label, _digest: None
     """Takes what the node wrote into a file, as `runtimes.files.written` names it: a resume looks whether it is still there."""
+    secret_values: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Secret → value, for what a runtime itself sends where it belongs; never for what it shows."""
+    failed: Failure | None = None
+    """Why the attempt before this one failed; None: this is the first."""
+    used: Callable[[str, Usage], None] = lambda _model, _usage: None
+    """Takes what was asked of a language model; called on the run's loop."""
     held: int | None = None
     """A descriptor that what is started keeps open as long as anything of it lives: the run's lock. None: there is none."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -28,7 +29,7 @@ class TextRuntime:
 
     async def run(self, node: Leaf, scope: Scope) -> object:
         """Return the text."""
-        return await _text(node, scope)
+        return await text_of(node.body, scope.values)
 
 
 class MarkdownRuntime:
@@ -36,7 +37,7 @@ class MarkdownRuntime:
 
     async def run(self, node: Leaf, scope: Scope) -> object:
         """Return the Markdown and show it, without what it tells of secrets."""
-        text = await _text(node, scope)
+        text = await text_of(node.body, scope.values)
         seen = text
         if scope.tainted:
             seen = _without_break(str(await render_apart(node.body, scope.values, hidden=scope.tainted)))
@@ -110,13 +111,21 @@ def _first_line(node: Leaf, rendered: str) -> int:
     return 1 if is_moved else node.spans.get("body", node.span).line
 
 
-async def _text(node: Leaf, scope: Scope) -> str:
-    text = node.body
+async def text_of(text: str, values: Mapping[str, object]) -> str:
+    """Return what a template comes to, always as text, without the last line break.
+
+    Args:
+        text: The template.
+        values: Name → value.
+
+    Raises:
+        ExpressionError: It cannot be worked out.
+    """
     if is_template(text):
         try:  # With something after it, no `{{ … }}` stands alone and keeps its value's type.
-            text = str(await render_apart(text + _END, scope.values)).removesuffix(_END)
+            text = str(await render_apart(text + _END, values)).removesuffix(_END)
         except ExpressionError:
-            await render_apart(text, scope.values)  # The same error, and it shows the text as it is.
+            await render_apart(text, values)  # The same error, and it shows the text as it is.
             raise
     return _without_break(text)
 

@@ -67,6 +67,7 @@ RUNTIMES: Final[Mapping[str, RuntimeEntry]] = MappingProxyType(
         "expr": RuntimeEntry("flownb.runtimes.data:ExpressionRuntime"),
         "read": RuntimeEntry("flownb.runtimes.files.read:ReadRuntime", optional="data"),
         "write": RuntimeEntry("flownb.runtimes.files.write:WriteRuntime", optional="data"),
+        "prompt": RuntimeEntry("flownb.runtimes.prompt.runtime:PromptRuntime", "llm"),
     }
 )
 """Kind → its runtime. `checkpoint` and `flow` have none: the engine itself carries them out."""
@@ -147,5 +148,16 @@ def _builtin(title: str) -> Callable[[], Runtime]:
     try:
         return cast("Callable[[], Runtime]", getattr(import_module(module), name))  # The literal table above names it.
     except ImportError as error:
-        hint = f"pip install 'flownb[{entry.extra}]'" if entry.extra else ""
-        raise FlowError(f"`{title}` nodes need {error.name}, which is not installed", hint) from error
+        raise missing_extra(title, error) from error
+
+
+def missing_extra(title: str, error: ImportError) -> FlowError:
+    """Return the error for a kind of node whose library is not installed.
+
+    Args:
+        title: The kind's name.
+        error: What importing it raised.
+    """
+    extra = RUNTIMES[title].extra
+    hint = f"pip install 'flownb[{extra}]'" if extra else ""
+    return FlowError(f"`{title}` nodes need {error.name}, which is not installed", hint)

@@ -17,6 +17,7 @@ from flownb.model.events import RunStatus, Taken
 from flownb.model.node_state import NodeState, NodeStatus
 from flownb.model.state import RunState
 from flownb.model.state_file import SCHEMA, state_json
+from flownb.model.usage import Usage
 from flownb.secrets import Redactor
 from flownb.store.files import TO_WRITE, kind_of, read_file, write_private
 from flownb.store.folding import FINAL
@@ -155,6 +156,7 @@ def _from_json(content: dict[str, Any]) -> RunState:  # Any: whatever JSON holds
         outputs=content["outputs"],
         tagged=content.get("tagged", False),
         failures=[Failure.model_validate(failure) for failure in content["errors"]],
+        usage=_usage(content),
         clock=RunClock(content["duration"] or 0.0),
     )
 
@@ -184,7 +186,13 @@ def _node(content: dict[str, Any]) -> NodeState:
         definition=content["definition_sha256"],
         taken=Taken(content["taken"]) if "taken" in content else None,
         spent_s=content["duration"] or 0.0,
+        usage=_usage(content),
     )
+
+
+def _usage(content: dict[str, Any]) -> dict[str, Usage]:
+    """Return model → usage; none where a file of before says none."""
+    return {model: Usage.model_validate(each) for model, each in content.get("usage", {}).items()}
 
 
 def summary(paths: RunPaths) -> RunSummary:
