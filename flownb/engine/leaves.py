@@ -5,12 +5,12 @@ from __future__ import annotations
 from flownb.engine.namespace import Namespace, body_uses, uses_in
 from flownb.engine.outcome import NodeResult
 from flownb.engine.taint import tainted, worked_out
-from flownb.engine.values import own_copy
+from flownb.engine.values import Stored, own_copy
 from flownb.model.events import Begun
 from flownb.model.nodes import BodyKind, Foreach, Leaf, NodeBase
 from flownb.model.policy import ExecutorName
 from flownb.plan.graph import TOP
-from flownb.runtimes.base import Scope
+from flownb.runtimes.base import PutValue, Scope
 from flownb.runtimes.saved import Saved
 
 
@@ -20,6 +20,7 @@ async def run_leaf(
     """Return what a node's runtime makes of it; of an item what `collect` says. `begun` goes into the result."""
     services = names.context.services
     hidden = tainted(names, body_uses(node))
+    collects = isinstance(node.repeat, Foreach) and node.repeat.collect is not None
     scope = Scope(
         key=key,
         values=_own_values(node, key, names) | ({} if saved is None else {"saved": saved}),
@@ -31,8 +32,14 @@ async def run_leaf(
         secrets=frozenset(services.secrets),
         tainted=hidden,
         held=services.held,
+        resources=services.resources,
+        idempotency_key=names.idempotency_key(key),
+        allow_paths=names.program.workflow.allow_paths,
+        put=None if collects else services.kept.put,
     )
     value = await services.runtime(node.TITLE).run(node, scope)
+    if isinstance(value, PutValue):
+        return NodeResult(begun=begun, stored=Stored(value.output, reusable=True, tagged=True))
     is_tainted = bool(hidden) and node.TELLS
     if isinstance(node.repeat, Foreach) and node.repeat.collect:
         is_tainted = is_tainted or services.redactor.holds(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from flownb.model.http_node import HttpNode
 from flownb.model.nodes import (
     CheckpointNode,
     ExpressionNode,
@@ -23,6 +24,7 @@ BUILTIN_KINDS: Final[Mapping[str, type[Leaf]]] = {
     for kind in (
         PythonNode,
         ShellNode,
+        HttpNode,
         TextNode,
         MarkdownNode,
         JsonNode,
@@ -35,7 +37,6 @@ BUILTIN_KINDS: Final[Mapping[str, type[Leaf]]] = {
 """The kinds of leaf that flownb brings, by name."""
 
 LATER_KINDS: Final[Mapping[str, tuple[str, ...]]] = {
-    "http": (),
     "sql": (),
     "prompt": (),
     "read": (),

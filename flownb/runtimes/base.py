@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from pydantic import JsonValue
+
+from flownb.artifacts.kind import Put
 from flownb.model.nodes import Leaf
+from flownb.runtimes.resources import Resources
 from flownb.secrets import Redactor
 
 T = TypeVar("T")
@@ -61,6 +65,22 @@ class Scope:
     """Name and attribute, as the node reads them, of what holds something of a secret, whatever it looks like."""
     held: int | None = None
     """A descriptor that what is started keeps open as long as anything of it lives: the run's lock. None: there is none."""
+    resources: Resources = field(default_factory=Resources)
+    """What runtimes keep open for the whole run."""
+    idempotency_key: str = ""
+    """The same for all attempts of the node, in the run and its resumes."""
+    allow_paths: tuple[str, ...] = ()
+    """Folders besides the document's own that files may be in, as its front matter says."""
+    put: Put | None = None
+    """Puts a file into the run's store, for a value that is returned as `PutValue`; blocks. None: its value is needed at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class PutValue:
+    """What a runtime returns for a value that stands in the run's store already."""
+
+    output: JsonValue
+    """The value as `flownb.artifacts` writes it, with its file."""
 
 
 class Runtime(Protocol):

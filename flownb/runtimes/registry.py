@@ -58,6 +58,7 @@ RUNTIMES: Final[Mapping[str, RuntimeEntry]] = MappingProxyType(
     {
         "python": RuntimeEntry("flownb.runtimes.python:PythonRuntime"),
         "bash": RuntimeEntry("flownb.runtimes.shell:ShellRuntime"),
+        "http": RuntimeEntry("flownb.runtimes.http.runtime:HttpRuntime", "http"),
         "text": RuntimeEntry("flownb.runtimes.data:TextRuntime"),
         "markdown": RuntimeEntry("flownb.runtimes.data:MarkdownRuntime"),
         "json": RuntimeEntry("flownb.runtimes.data:JsonRuntime"),

@@ -17,7 +17,7 @@ from jinja2.runtime import Context, LoopContext, Macro, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from jinja2.utils import missing
 
-from flownb.templates.filters import filters, to_json, to_text
+from flownb.templates.filters import filters, to_field, to_json, to_line, to_text
 from flownb.templates.limits import BUDGET, MAX_WIDTH, check_call, counted_range, operate
 from flownb.templates.shell.value import to_slot
 from flownb.templates.terms import LimitError, MissingError
@@ -169,6 +169,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
             "flownb text": _putting(to_text),
             "flownb shell": lambda value, offset, quote: to_slot(present(value), offset, quote=quote),
             "flownb json": _putting(to_json),
+            "flownb http": _putting(to_line),
+            "flownb form": _putting(to_field),
             "flownb raw": _putting(to_text),
             "flownb each": _each,
             "flownb there": present,
