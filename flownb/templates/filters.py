@@ -163,7 +163,9 @@ def to_field(value: object) -> str:
         TypeError: It is a list or an object.
     """
     if isinstance(value, Mapping | list | tuple | AbstractSet | range):
-        raise TypeError(f"a {type(value).__name__} is no single value of a form; let the body be `{{{{ … }}}}` alone, of an object")
+        raise TypeError(
+            f"a {type(value).__name__} is no single value of a form; let the body be `{{{{ … }}}}` alone, of an object"
+        )
     is_word = value is None or isinstance(value, bool)
     return quote_plus(to_json(value) if is_word else to_text(value))
 

@@ -29,7 +29,18 @@ _MOST: Final = 1 << 30
 """Bytes that are held in memory at most."""
 _SHOWN: Final = 1 << 14
 """Bytes of an error's body that are read."""
-_TEXTS: Final = ("xml", "javascript", "ecmascript", "x-www-form-urlencoded", "yaml", "x-yaml", "toml", "x-ndjson", "sql", "graphql")
+_TEXTS: Final = (
+    "xml",
+    "javascript",
+    "ecmascript",
+    "x-www-form-urlencoded",
+    "yaml",
+    "x-yaml",
+    "toml",
+    "x-ndjson",
+    "sql",
+    "graphql",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +143,17 @@ async def _read(response: httpx2.Response, put: Put | None, redactor: Redactor) 
                 spill = Spill(put, redactor)
                 await spill.take(bytes(held))
                 held.clear()
-            elif len(held) > _MOST:
-                raise NodeError(f"the answer is larger than {_MOST:,} bytes", "take it as it comes: `output: bytes`")
+            _check_size(len(held))
         return bytes(held) if spill is None else await spill.end()
     except BaseException:
         if spill is not None:
             await spill.drop()
         raise
+
+
+def _check_size(size_bytes: int) -> None:
+    if size_bytes > _MOST:
+        raise NodeError(f"the answer is larger than {_MOST:,} bytes", "take it as it comes: `output: bytes`")
 
 
 def _wanted(response: httpx2.Response, output: HttpOutput) -> HttpOutput:
@@ -166,7 +181,9 @@ def _decoded(data: bytes, response: httpx2.Response, wanted: HttpOutput, output:
     except (JsonTextError, UnicodeDecodeError) as error:
         said = str(error) if isinstance(error, JsonTextError) else "it is no Unicode text"
         kind = response.headers.get("content-type", "nothing")
-        raise NodeError(f"the answer is no JSON: {said} (its type is {kind})", "take it as it is: `output: text`") from None
+        raise NodeError(
+            f"the answer is no JSON: {said} (its type is {kind})", "take it as it is: `output: text`"
+        ) from None
 
 
 def _charset(response: httpx2.Response) -> str:

@@ -112,7 +112,9 @@ async def make_ask(node: HttpNode, scope: Scope) -> Ask:
 def _header(line: str) -> tuple[str, str]:
     match = _HEADER.fullmatch(line)
     if match is None:
-        raise NodeError("a line of the request is no header", "write `Name: value`; the body begins behind a blank line")
+        raise NodeError(
+            "a line of the request is no header", "write `Name: value`; the body begins behind a blank line"
+        )
     return match[1], match[2].strip()
 
 
@@ -122,7 +124,9 @@ def _url(text: str) -> httpx2.URL:
     except httpx2.InvalidURL as error:
         raise NodeError(f"the request's URL cannot be read: {error}", "encode what is put in: `| urlencode`") from None
     if url.scheme not in ("http", "https") or not url.host:
-        raise NodeError("the request's URL does not begin with `https://` or `http://` and a host", "look at its values")
+        raise NodeError(
+            "the request's URL does not begin with `https://` or `http://` and a host", "look at its values"
+        )
     return url
 
 
@@ -146,9 +150,9 @@ async def _query(node: HttpNode, scope: Scope) -> AsyncIterator[tuple[str, str]]
     for name, given in node.params.items():
         for source in given if isinstance(given, list) else [given]:
             value = await render_apart(source, scope.values) if isinstance(source, str) else source
-            for item in value if isinstance(value, list | tuple) else [value]:
-                if item is not None:
-                    yield name, as_text(item)
+            items = value if isinstance(value, list | tuple) else [value]
+            for text in [as_text(item) for item in items if item is not None]:
+                yield name, text
 
 
 async def credentials(node: HttpNode, scope: Scope) -> str | None:

@@ -155,10 +155,8 @@ def _of_value(value: object) -> Body:
 async def _parts(text: RequestText, scope: Scope) -> Body:
     body = Body()
     try:
-        parts: list[tuple[str, tuple[str | None, bytes | BinaryIO, str | None]]] = []
-        for line in part_lines(text.body):
-            parts.append(await _part(line.strip(), scope, body))
-        made = httpx2.Request("POST", "http://localhost/", files=parts)  # type: ignore[arg-type] # As httpx2 takes parts.
+        parts = [await _part(line.strip(), scope, body) for line in part_lines(text.body)]
+        made = httpx2.Request("POST", "http://localhost/", files=parts)
         body.type = made.headers["Content-Type"]
         if any(not isinstance(part[1], bytes) for _, part in parts):
             assert isinstance(made.stream, httpx2.SyncByteStream), "parts are read file by file"
@@ -175,7 +173,9 @@ async def _part(line: str, scope: Scope, body: Body) -> tuple[str, tuple[str | N
     """Return one part: its name, and file name, content and type."""
     name, equals, rest = line.partition("=")
     if not equals:
-        raise NodeError("a part of the body has no `=`", "write `name=value` or `name=@path`, each in a line of its own")
+        raise NodeError(
+            "a part of the body has no `=`", "write `name=value` or `name=@path`, each in a line of its own"
+        )
     found = _OPTIONS.search(rest)
     options: dict[str, str] = {}
     if found is not None:
@@ -224,4 +224,6 @@ def open_file(path: str, scope: Scope) -> BinaryIO:
         return found.open("rb")
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
-        raise NodeError(f"the file {shown} cannot be read: {why}", "paths are relative to the document's folder") from None
+        raise NodeError(
+            f"the file {shown} cannot be read: {why}", "paths are relative to the document's folder"
+        ) from None

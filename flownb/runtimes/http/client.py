@@ -127,4 +127,6 @@ def _from_file(path: str, name: str) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=path)
     except (OSError, ssl.SSLError) as error:
         why = error.strerror or str(error)
-        raise NodeError(f"`{name}`: the certificates in {path} cannot be read: {why}", "name a file in PEM form") from None
+        raise NodeError(
+            f"`{name}`: the certificates in {path} cannot be read: {why}", "name a file in PEM form"
+        ) from None

@@ -94,6 +94,7 @@ class Exchange:
                 await response.aclose()
 
     def _explained(self, error: Exception, ask: Ask) -> NodeError:
+        """Return the node's error for one of the library's."""
         made = as_node_error(error, ask.method, self.shown(ask.url))
         return type(made)(self.hidden(made.message), made.hint)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -16,6 +17,10 @@ from flownb.secrets import Redactor
 SHOWN: Final = 500
 """The most characters that are shown of a body."""
 _LONGEST: Final = 300
+_WORDS: Final[Mapping[type[Exception], str]] = {
+    httpx2.DecodingError: "the answer cannot be unpacked: {}",
+    httpx2.TooManyRedirects: "it redirects more often than 20 times",
+}
 _HINTS: Final = {
     400: "look at the body and the query: the server says what it does not take",
     401: "the server does not know who asks: look at `auth`",
@@ -89,7 +94,7 @@ def seconds_in(retry_after: str | None, now: datetime) -> float | None:
     return max(0.0, (aware - now).total_seconds())
 
 
-def as_node_error(error: httpx2.HTTPError | httpx2.InvalidURL, method: str, url: str) -> NodeError:
+def as_node_error(error: Exception, method: str, url: str) -> NodeError:
     """Return the node's error for one of the library's.
 
     Args:
@@ -97,29 +102,30 @@ def as_node_error(error: httpx2.HTTPError | httpx2.InvalidURL, method: str, url:
         method: The request's method.
         url: The request's URL, as it may be shown.
     """
-    said = " ".join(str(error).split())[:_LONGEST]
-    place = f"{method} {url}"
+    said = " ".join(str(error).split())[:_LONGEST] or type(error).__name__
+    kind, words, hint = _meaning(error)
+    return kind(f"{method} {url}: {words.format(said) if '{}' in words else words}", hint)
+
+
+def _meaning(error: Exception) -> tuple[type[NodeError], str, str]:
+    """Return the class of the error that a person sees, its words, and what to do."""
+    look = "look at the host and the port"
     match error:
         case httpx2.ConnectTimeout():
-            return NodeTimeoutError(f"{place}: there was no connection in time", "look at the host and the port")
+            return NodeTimeoutError, "there was no connection in time", look
         case httpx2.TimeoutException():
-            hint = "give it longer: `timeout: 5m`"
-            return NodeTimeoutError(f"{place}: the server was silent for too long", hint)
+            return NodeTimeoutError, "the server was silent for too long", "give it longer: `timeout: 5m`"
         case httpx2.ConnectError() if _is_untrusted(error):
             hint = "name the file of the certificates to trust: `verify: ca.pem`, or `SSL_CERT_FILE` in the environment"
-            return NodeError(f"{place}: the server's certificate is not trusted: {said}", hint)
+            return NodeError, "the server's certificate is not trusted: {}", hint
         case httpx2.ConnectError():
-            return NodeConnectionError(f"{place}: no connection: {said}", "look at the host and the port")
+            return NodeConnectionError, "no connection: {}", look
         case httpx2.ProxyError():
-            return NodeConnectionError(f"{place}: the proxy refused: {said}", "look at HTTP_PROXY and HTTPS_PROXY")
-        case httpx2.TooManyRedirects():
-            return NodeError(f"{place}: too many redirects", "look where it leads to: `follow: false`, `output: response`")
+            return NodeConnectionError, "the proxy refused: {}", "look at HTTP_PROXY and HTTPS_PROXY"
         case httpx2.NetworkError() | httpx2.RemoteProtocolError():
-            return NodeConnectionError(f"{place}: the connection broke off: {said or type(error).__name__}")
-        case httpx2.DecodingError():
-            return NodeError(f"{place}: the answer cannot be unpacked: {said}")
+            return NodeConnectionError, "the connection broke off: {}", ""
         case _:
-            return NodeError(f"{place}: {said or type(error).__name__}", "look at the URL and the headers")
+            return NodeError, _WORDS.get(type(error), "{}"), "look at the URL and the headers"
 
 
 def _is_untrusted(error: BaseException) -> bool:

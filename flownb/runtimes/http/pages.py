@@ -21,12 +21,11 @@ Page = tuple[object, str | None]
 """The value of a page, and the URL of the next one; None: it was the last."""
 
 
-async def crawl(node: HttpNode, scope: Scope, first: Ask, fetch: Callable[[Ask, int], Awaitable[Page]]) -> list[object]:
+async def crawl(scope: Scope, first: Ask, fetch: Callable[[Ask, int], Awaitable[Page]]) -> list[object]:
     """Return the values of all pages.
 
     Args:
-        node: The node.
-        scope: What it sees; its `saved` holds the pages of earlier attempts.
+        scope: What the node sees; its `saved` holds the pages of earlier attempts.
         first: What asks for the first page.
         fetch: Gets a page, given what asks for it and its number from 0.
 
@@ -74,7 +73,9 @@ async def next_url(node: HttpNode, scope: Scope, answer: Answer, url: httpx2.URL
     except httpx2.InvalidURL:
         made = None
     if made is None or made.scheme not in ("http", "https"):
-        raise NodeError(f"`next` gives {scope.redactor.text(repr(given)[:80])}, which is no URL", "let it give a URL, or null")
+        raise NodeError(
+            f"`next` gives {scope.redactor.text(repr(given)[:80])}, which is no URL", "let it give a URL, or null"
+        )
     return str(made.copy_with(userinfo=b"", fragment=None))
 
 

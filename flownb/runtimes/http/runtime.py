@@ -43,7 +43,7 @@ class HttpRuntime:
             async def fetch(asked: Ask, number: int) -> Page:
                 return await _page(exchange, _with_key(http, scope, asked, number))
 
-            return await crawl(http, scope, ask, fetch)
+            return await crawl(scope, ask, fetch)
         finally:
             ask.body.files.close()
 

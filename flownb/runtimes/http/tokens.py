@@ -34,13 +34,13 @@ async def token_key(auth: OAuth2Auth, scope: Scope) -> Key:
     return url, client, secret, wanted
 
 
-async def fetch_token(client: httpx2.AsyncClient, key: Key, timeout: httpx2.Timeout, redactor: Redactor) -> Token:
+async def fetch_token(client: httpx2.AsyncClient, key: Key, patience: httpx2.Timeout, redactor: Redactor) -> Token:
     """Fetch a token. The client shows who it is by HTTP Basic; a server that refuses that gets it in the body.
 
     Args:
         client: The run's client.
         key: Where, and for whom.
-        timeout: How long is waited.
+        patience: How long is waited.
         redactor: Knows the secrets.
 
     Raises:
@@ -53,9 +53,9 @@ async def fetch_token(client: httpx2.AsyncClient, key: Key, timeout: httpx2.Time
     both = {**form, "client_id": name, "client_secret": secret}
     try:
         shown = url_shown(httpx2.URL(url), redactor)
-        response = await _posted(client, url, form, {"Authorization": f"Basic {pair}"}, timeout)
+        response = await _posted(client, url, form, {"Authorization": f"Basic {pair}"}, patience)
         if response.status_code in _REFUSED:
-            response = await _posted(client, url, both, {}, timeout)
+            response = await _posted(client, url, both, {}, patience)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise as_node_error(error, "POST", "the `token_url`") from None
     own = Redactor([secret, pair])
@@ -66,10 +66,10 @@ async def fetch_token(client: httpx2.AsyncClient, key: Key, timeout: httpx2.Time
 
 
 async def _posted(
-    client: httpx2.AsyncClient, url: str, form: dict[str, str], headers: dict[str, str], timeout: httpx2.Timeout
+    client: httpx2.AsyncClient, url: str, form: dict[str, str], headers: dict[str, str], patience: httpx2.Timeout
 ) -> httpx2.Response:
     known = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json", **headers}
-    return await client.post(url, content=urlencode(form).encode(), headers=known, timeout=timeout)
+    return await client.post(url, content=urlencode(form).encode(), headers=known, timeout=patience)
 
 
 def _token(response: httpx2.Response, shown: str) -> Token:
