@@ -119,9 +119,11 @@ def main() -> int:
             server.terminate()
     ratio = statistics.median(ours / bare for bare, ours in pairs)
     bare = statistics.median(bare for bare, _ in pairs)
-    print(f"bare httpx2       {bare / COUNT * 1e6:6.0f} µs a request")
-    print(f"the runtime       {ratio:6.2f} × (goal {GOAL})")
-    print(f"a whole run       {statistics.median(whole) / bare:6.2f} × (a foreach of {COUNT:,} items, with its journal)")
+    print(f"bare httpx2       {bare / COUNT * 1e6:6.0f} us a request")
+    print(f"the runtime       {ratio:6.2f} x (goal {GOAL})")
+    print(
+        f"a whole run       {statistics.median(whole) / bare:6.2f} x (a foreach of {COUNT:,} items, with its journal)"
+    )
     return int(ratio > GOAL)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import codecs
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -45,39 +44,37 @@ _TEXTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer."""
+    """One answer, whose body was read."""
 
-    status: int
-    """Its status."""
-    headers: Mapping[str, str]
-    """Name in small letters → value; several of one name are joined by commas."""
-    url: str
-    """The URL that it came from, as it may be shown."""
-    links: Mapping[str, str]
-    """Relation → URL, of its `Link` headers."""
+    response: httpx2.Response
+    """What came."""
     body: object
     """The decoded body."""
 
-    def as_data(self) -> dict[str, object]:
-        """Return it as `output: response` gives it, and as `next` sees it."""
+    def as_data(self, url: str, body: object) -> dict[str, object]:
+        """Return it as `output: response` gives it, and as `next` sees it.
+
+        Args:
+            url: Its URL, as it may be shown.
+            body: What stands for its body.
+        """
         return {
-            "status": self.status,
-            "headers": dict(self.headers),
-            "url": self.url,
-            "links": dict(self.links),
-            "body": self.body,
+            "status": self.response.status_code,
+            "headers": {name.lower(): value for name, value in self.response.headers.items()},
+            "url": url,
+            "links": _links(self.response),
+            "body": body,
         }
 
 
 async def read_answer(
-    response: httpx2.Response, output: HttpOutput, url: str, redactor: Redactor, put: Put | None
+    response: httpx2.Response, output: HttpOutput, redactor: Redactor, put: Put | None
 ) -> Answer | PutValue:
     """Return an answer with its body; one of bytes that is large goes to the store.
 
     Args:
         response: What came; its body is still to be read.
         output: What becomes of the body.
-        url: Its URL, as it may be shown.
         redactor: Knows the secrets.
         put: Puts a file into the run's store; None: the body is needed in memory.
 
@@ -91,11 +88,8 @@ async def read_answer(
     if isinstance(data, PutValue):
         return data
     if wanted is HttpOutput.BYTES or len(data) <= _QUICK:
-        body = _decoded(data, response, wanted, output)
-    else:
-        body = await asyncio.to_thread(_decoded, data, response, wanted, output)
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    return Answer(response.status_code, headers, url, _links(response), body)
+        return Answer(response, _decoded(data, response, wanted, output))
+    return Answer(response, await asyncio.to_thread(_decoded, data, response, wanted, output))
 
 
 async def extracted(body: object, node: HttpNode) -> object:
@@ -127,6 +121,12 @@ async def beginning(response: httpx2.Response) -> str:
     except httpx2.HTTPError:
         pass  # What came by then is shown.
     return data.decode(_charset(response), "replace")
+
+
+async def dropped(response: httpx2.Response) -> None:
+    """Let go of an answer whose body nobody wants; where that is short, the connection stays open for the next request."""
+    await beginning(response)
+    await response.aclose()
 
 
 async def _read(response: httpx2.Response, put: Put | None, redactor: Redactor) -> bytes | PutValue:

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from flownb.errors import NodeError
 from flownb.model.http_node import HttpNode, OAuth2Auth
 from flownb.runtimes.base import Scope
-from flownb.runtimes.http.answer import beginning
+from flownb.runtimes.http.answer import beginning, dropped
 from flownb.runtimes.http.ask import Ask, credentials, is_same_host
 from flownb.runtimes.http.client import Connections, Token, timeout_of
 from flownb.runtimes.http.failing import as_node_error, status_error, url_shown
@@ -103,14 +103,14 @@ class Exchange:
             response = await self._authorized(ask)
             if not (self.node.follow and response.has_redirect_location):
                 return response
-            await response.aclose()
+            await dropped(response)
             ask = self._onward(ask, response)
         raise httpx2.TooManyRedirects("too many redirects")
 
     def _onward(self, ask: Ask, response: httpx2.Response) -> Ask:
         """Return the request that a redirect asks for."""
         url = httpx2.URL(response.headers["location"])
-        url = ask.url.join(url) if url.is_relative_url else url
+        url = url if url.scheme else ask.url.join(url)
         if url.scheme not in ("http", "https") or not url.host:
             raise NodeError(f"{ask.method} {self.shown(ask.url)}: it redirects to what is no URL", "look at the server")
         if ask.method in _TO_GET.get(HTTPStatus(response.status_code), ()):
@@ -133,7 +133,7 @@ class Exchange:
             return await self._sent(ask, await credentials(self.node, self.scope))
         response = await self._sent(ask, await self._bearer())
         if response.status_code == HTTPStatus.UNAUTHORIZED:
-            await response.aclose()
+            await dropped(response)
             response = await self._sent(ask, await self._bearer(stale=self.token))
         return response
 

@@ -42,7 +42,7 @@ def url_shown(url: httpx2.URL, redactor: Redactor, *, with_query: bool = True) -
         redactor: Knows the secrets.
         with_query: Whether its query may be shown.
     """
-    bare = url.copy_with(userinfo=b"", fragment=None)
+    bare = url.copy_with(userinfo=b"", fragment=None) if url.userinfo or url.fragment else url
     text = str(bare if with_query or not bare.query else bare.copy_with(query=None))
     shown = redactor.text(text)
     return shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…"

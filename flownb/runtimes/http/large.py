@@ -8,12 +8,11 @@ from queue import Empty, Full, Queue
 from typing import BinaryIO, Final
 
 from flownb.artifacts.kind import Put
+from flownb.artifacts.scalars import BYTES_SHOWN, bytes_fields
 from flownb.errors import NodeError
 from flownb.runtimes.base import PutValue
 from flownb.secrets import Redactor
 
-PREVIEW: Final = 100
-"""Bytes that are shown, as `flownb.artifacts.scalars` shows them."""
 _AHEAD: Final = 8
 """Stretches that may wait to be written."""
 _WAIT_S: Final = 0.002
@@ -56,8 +55,8 @@ class Spill:
                     "`output: text` holds it in memory, where secrets are taken out",
                 )
             self._tail = seen[-self._redactor.longest * _WIDEST :]
-        if len(self._first) < PREVIEW:
-            self._first += chunk[: PREVIEW - len(self._first)]
+        if len(self._first) < BYTES_SHOWN:
+            self._first += chunk[:BYTES_SHOWN]
         self._size += len(chunk)
         await self._hand_over(chunk)
 
@@ -70,9 +69,7 @@ class Spill:
         await self._hand_over(None)
         name = await self._written
         self._pool.shutdown(wait=False)
-        return PutValue(
-            {"$artifact": name, "type": "bytes", "size": f"{self._size} bytes", "preview": repr(self._first[:PREVIEW])}
-        )
+        return PutValue({"type": "bytes", **bytes_fields(name, self._size, self._first)})
 
     async def drop(self) -> None:
         """Leave nothing of it. Harmless where it has ended."""

@@ -11,7 +11,6 @@ import httpx2
 from flownb.errors import NodeError
 from flownb.model.http_node import HttpNode
 from flownb.runtimes.base import Printed, Scope
-from flownb.runtimes.http.answer import Answer
 from flownb.runtimes.http.ask import Ask
 from flownb.templates.expressions import evaluate_apart
 
@@ -51,13 +50,13 @@ async def crawl(scope: Scope, first: Ask, fetch: Callable[[Ask, int], Awaitable[
     return pages
 
 
-async def next_url(node: HttpNode, scope: Scope, answer: Answer, url: httpx2.URL) -> str | None:
+async def next_url(node: HttpNode, scope: Scope, response: Mapping[str, object], url: httpx2.URL) -> str | None:
     """Return the URL of the page behind one; None: it is the last.
 
     Args:
         node: The node.
         scope: What it sees.
-        answer: The page.
+        response: The page, as the expression sees it.
         url: Its URL.
 
     Raises:
@@ -65,7 +64,7 @@ async def next_url(node: HttpNode, scope: Scope, answer: Answer, url: httpx2.URL
         NodeError: It gives no URL.
     """
     assert node.next is not None
-    given = await evaluate_apart(node.next, {**scope.values, "response": answer.as_data()})
+    given = await evaluate_apart(node.next, {**scope.values, "response": response})
     if given is None or given in ("", False):
         return None
     try:

@@ -67,23 +67,22 @@ async def _value(exchange: Exchange, ask: Ask) -> object:
     node = exchange.node
     async with exchange.answered(ask) as response:
         put = exchange.scope.put if node.extract is None and not exchange.token else None
-        url = exchange.shown(response.url)
-        answer = await read_answer(response, node.output, url, exchange.scope.redactor, put)
+        answer = await read_answer(response, node.output, exchange.scope.redactor, put)
     return answer if isinstance(answer, PutValue) else await _as_wanted(exchange, answer)
 
 
 async def _page(exchange: Exchange, ask: Ask) -> Page:
     node, scope = exchange.node, exchange.scope
     async with exchange.answered(ask) as response:
-        answer = await read_answer(response, node.output, exchange.shown(response.url), scope.redactor, None)
-        url = response.url
+        answer = await read_answer(response, node.output, scope.redactor, None)
     assert isinstance(answer, Answer), "nothing is put without a store"
-    return await _as_wanted(exchange, answer), await next_url(node, scope, answer, url)
+    data = answer.as_data(exchange.shown(response.url), answer.body)
+    return await _as_wanted(exchange, answer), await next_url(node, scope, data, response.url)
 
 
 async def _as_wanted(exchange: Exchange, answer: Answer) -> object:
     """Return what of an answer is the value."""
-    body = exchange.without_token(await extracted(answer.body, exchange.node))
-    if exchange.node.output is not HttpOutput.RESPONSE:
-        return body
-    return {**answer.as_data(), "body": body}
+    body = await extracted(answer.body, exchange.node)
+    if exchange.node.output is HttpOutput.RESPONSE:
+        body = answer.as_data(exchange.shown(answer.response.url), body)
+    return exchange.without_token(body)
