@@ -57,6 +57,7 @@ class Web(ThreadingHTTPServer):
         self.answer: Answering = lambda asked: Reply(body={"path": asked.path})
         self.asked: list[Asked] = []
         self.connections = 0
+        self.open_connections = 0
         self._scheme = "https" if context else "http"
         if context:
             self.socket = context.wrap_socket(self.socket, server_side=True)
@@ -81,6 +82,13 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.server.connections += 1
+        self.server.open_connections += 1
+
+    def finish(self) -> None:
+        try:
+            super().finish()
+        finally:
+            self.server.open_connections -= 1
 
     def __getattr__(self, name: str) -> Callable[[], None]:
         if name.startswith("do_"):

@@ -175,7 +175,7 @@ def test_files_outside_the_folder_are_refused(web: Web, tmp_path: Path, path: st
     folder.mkdir()
     (tmp_path / "outside").write_text("x")
     (folder / "link").symlink_to(tmp_path / "outside")
-    with pytest.raises(NodeError, match="outside the document's folder|cannot be read"):
+    with pytest.raises(NodeError, match=r"outside the document's folder|cannot be read"):
         ask(f"PUT {web.url}/\n\n< {path}", scope_of(folder=folder))
     assert web.asked == []
 
@@ -354,7 +354,7 @@ def test_a_token_in_the_answer_is_taken_out(web: Web) -> None:
 )
 def test_a_server_that_gives_no_token_says_so_without_the_secret(web: Web, reply: Reply) -> None:
     web.answer = lambda _: reply
-    with pytest.raises(NodeError, match="access_token|500 Internal Server Error") as caught:
+    with pytest.raises(NodeError, match=r"access_token|500 Internal Server Error") as caught:
         ask(f"GET {web.url}/a", scope_of({"secrets": {"S": "geheim"}}), auth={**OAUTH, "token_url": f"{web.url}/token"})
     assert "geheim" not in caught.value.message
 
@@ -405,7 +405,7 @@ def test_a_whole_response(web: Web) -> None:
 @pytest.mark.parametrize("body", [b"{", b"nul", b'{"a": 1, "a": 2}', b"NaN", b"\xff\xfe\xff", b""])
 def test_what_is_no_json_is_an_error_that_says_so(web: Web, body: bytes) -> None:
     web.answer = lambda _: Reply(body=body, headers={"Content-Type": "text/html"})
-    with pytest.raises(NodeError, match="the answer is no JSON: .*text/html") as caught:
+    with pytest.raises(NodeError, match=r"the answer is no JSON: .*text/html") as caught:
         ask(f"GET {web.url}/", output="json")
     assert caught.value.hint == "take it as it is: `output: text`"
 

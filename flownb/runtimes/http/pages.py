@@ -12,6 +12,7 @@ from flownb.errors import NodeError
 from flownb.model.http_node import HttpNode
 from flownb.runtimes.base import Printed, Scope
 from flownb.runtimes.http.ask import Ask
+from flownb.secrets import with_values, without_values
 from flownb.templates.expressions import evaluate_apart
 
 MOST: Final = 10_000
@@ -32,7 +33,9 @@ async def crawl(scope: Scope, first: Ask, fetch: Callable[[Ask, int], Awaitable[
         NodeError: The pages form a circle, or are too many.
     """
     saved = cast("MutableMapping[str, object]", scope.values["saved"])
-    pages, following = _kept(saved)
+    known = scope.values.get("secrets")
+    secrets = {name: str(value) for name, value in known.items()} if isinstance(known, Mapping) else {}
+    pages, following = _kept(saved, secrets)
     seen = {following} if pages else set()
     keeps = True
     while not pages or following is not None:
@@ -45,7 +48,8 @@ async def crawl(scope: Scope, first: Ask, fetch: Callable[[Ask, int], Awaitable[
                 raise NodeError("`next` gives the URL of a page that was there already", "let it give null at the end")
             seen.add(following)
         if keeps:
-            keeps = await _keep(saved, len(pages), (value, following), scope)
+            kept = {"page": value, "next": following and without_values(following, secrets)}
+            keeps = await _keep(saved, len(pages), kept, scope)
         pages.append(value)
     return pages
 
@@ -78,21 +82,24 @@ async def next_url(node: HttpNode, scope: Scope, response: Mapping[str, object],
     return str(made.copy_with(userinfo=b"", fragment=None))
 
 
-def _kept(saved: Mapping[str, object]) -> tuple[list[object], str | None]:
-    """Return the pages that are there already, and the URL of the one behind them; None: there is none."""
+def _kept(saved: Mapping[str, object], secrets: Mapping[str, str]) -> tuple[list[object], str | None]:
+    """Return the pages that are there already, and the URL of the one behind them; None: there is none.
+
+    Raises:
+        FlowInputError: The URL holds a secret that is another one now.
+    """
     pages: list[object] = []
     following: str | None = None
     while isinstance(entry := saved.get(str(len(pages))), dict) and entry.keys() == {"page", "next"}:
         following = entry["next"]
         pages.append(entry["page"])
-    return pages, following
+    return pages, following and with_values(following, secrets, secrets)
 
 
-async def _keep(saved: MutableMapping[str, object], number: int, page: Page, scope: Scope) -> bool:
+async def _keep(saved: MutableMapping[str, object], number: int, page: Mapping[str, object], scope: Scope) -> bool:
     """Keep a page; return whether that could be."""
-    value, following = page
     try:
-        await asyncio.to_thread(saved.__setitem__, str(number), {"page": value, "next": following})
+        await asyncio.to_thread(saved.__setitem__, str(number), page)
     except NodeError as error:
         what = f"page {number} is not kept, nor are those behind it: {error.message}\n"
         scope.printed(Printed("stderr", f"flownb: {scope.redactor.text(what)}"))
