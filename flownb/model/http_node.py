@@ -82,6 +82,9 @@ class HttpNode(Leaf):
     EXPRESSIONS: ClassVar[frozenset[str]] = frozenset({"next"})
     LITERALS: ClassVar[frozenset[str]] = frozenset({"extract", "output", "follow"})
     OWN_NAMES: ClassVar[Mapping[str, frozenset[str]]] = {"next": frozenset({"response"})}
+    KNOWN_KEYS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "auth": tuple(dict.fromkeys(key for kind in (BearerAuth, BasicAuth, OAuth2Auth) for key in kind.model_fields))
+    }
     DEFAULT_RETRY_ON: ClassVar[tuple[str, ...]] = ("429", "5xx", "ConnectionError", "timeout")
 
     params: dict[str, Scalar | list[Scalar] | None] = {}

@@ -115,6 +115,8 @@ class Leaf(NodeBase):
     """Those of its own text fields that are neither (a type, a choice)."""
     OWN_NAMES: ClassVar[Mapping[str, frozenset[str]]] = {}
     """Expression of its own → the names that only its runtime gives it, as `response`."""
+    KNOWN_KEYS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Property that is a mapping → the keys that it may have, to name the nearest to a mistyped one."""
     TELLS: ClassVar[bool] = False
     """Whether its value is nothing but what it reads, put together: where that is a secret, the value tells it."""
     IS_PURE: ClassVar[bool] = False

@@ -18,7 +18,6 @@ from functools import reduce, wraps
 from pathlib import PurePath
 from types import BuiltinMethodType
 from typing import Any, Final, TypeVar
-from urllib.parse import quote_plus
 from uuid import UUID
 
 from jinja2.filters import FILTERS, make_attrgetter
@@ -26,7 +25,6 @@ from jinja2.runtime import Undefined
 from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import pass_environment
 
-from flownb.errors import ExpressionError
 from flownb.templates.limits import BUDGET, MAX_ITEMS, fill, operate
 from flownb.templates.terms import LimitError
 
@@ -35,8 +33,6 @@ _LONG: Final = 1_000_000
 """The longest text, in characters, for filters that work slowly."""
 _MOST_DIGITS: Final = 300
 _UNSAFE_JSON: Final = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
-"""What ends a line, or no line of a request may hold (RFC 9110, 5.5)."""
 _UNITS: Final = (("d", 86400), ("h", 3600), ("m", 60))
 _ON_TEXT: Final = frozenset(
     [
@@ -139,35 +135,6 @@ def to_text(value: object) -> str:
     if isinstance(value, Mapping | Sequence | AbstractSet) and not isinstance(value, str):
         BUDGET.get().weigh(value)
     return str(value)
-
-
-def to_line(value: object) -> str:
-    """Return a value as it stands in a line of a request: text that adds neither a line nor a header.
-
-    Raises:
-        ExpressionError: It holds a line break or another control character.
-    """
-    text = to_text(value)
-    if _CONTROL.search(text):
-        raise ExpressionError(
-            "a value holds a line break or another control character, and would add a line or a header to the request",
-            "encode it (`| urlencode`), take the character out (`| replace`), or put it into the body",
-        )
-    return text
-
-
-def to_field(value: object) -> str:
-    """Return a value as it stands in the body of a form (application/x-www-form-urlencoded); true, false and null as JSON has them.
-
-    Raises:
-        TypeError: It is a list or an object.
-    """
-    if isinstance(value, Mapping | list | tuple | AbstractSet | range):
-        raise TypeError(
-            f"a {type(value).__name__} is no single value of a form; let the body be `{{{{ … }}}}` alone, of an object"
-        )
-    is_word = value is None or isinstance(value, bool)
-    return quote_plus(to_json(value) if is_word else to_text(value))
 
 
 def to_argument(value: object) -> str:

@@ -17,8 +17,9 @@ from jinja2.runtime import Context, LoopContext, Macro, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from jinja2.utils import missing
 
-from flownb.templates.filters import filters, to_field, to_json, to_line, to_text
+from flownb.templates.filters import filters, to_json, to_text
 from flownb.templates.limits import BUDGET, MAX_WIDTH, check_call, counted_range, operate
+from flownb.templates.sent import to_field, to_line
 from flownb.templates.shell.value import to_slot
 from flownb.templates.terms import LimitError, MissingError
 
