@@ -110,9 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
             case ["authors"]:
                 return 200, [{"id": 1, "name": "Ana"}, {"id": 3, "name": "Carl"}]
             case ["flaky"]:
-                if site.asked.count("/flaky") < 3:
-                    return 503, {}
-                return 200, [_article(number) for number in (1, 2, 3)]
+                is_down = site.asked.count("/flaky") < 3
+                return (503, {}) if is_down else (200, [_article(number) for number in (1, 2, 3)])
             case _:
                 return 500, {"error": "broken"}
 

@@ -239,6 +239,14 @@ def test_what_is_no_url_of_a_server_is_refused(url: str) -> None:
         ask("GET {{ url }}", scope_of({"url": url}))
 
 
+@pytest.mark.parametrize(
+    "text", ["GET {url}/{{{{ v }}}}", "GET {url}/\nX-A: {{{{ v }}}}", "POST {url}/\n\na{{{{ v }}}}"]
+)
+def test_half_a_character_is_refused(web: Web, text: str) -> None:
+    with pytest.raises(NodeError, match="half a character"):
+        ask(text.format(url=web.url), scope_of({"v": "\ud800"}))
+
+
 # Who sends it.
 
 

@@ -86,6 +86,15 @@ async def make_ask(node: HttpNode, scope: Scope) -> Ask:
         ExpressionError: A template in it cannot be worked out, or a value would add a line or a header.
         NodeError: With its values in it, it is no request.
     """
+    try:
+        return await _made(node, scope)
+    except UnicodeEncodeError:
+        raise NodeError(
+            "a value of the request holds half a character, which is no UTF-8", "look at its texts"
+        ) from None
+
+
+async def _made(node: HttpNode, scope: Scope) -> Ask:
     text = _split(node.body)
     head = str(await render_apart(text.head, scope.values, Target.HTTP))
     lines = [line.strip() for line in head.split("\n") if line.strip()]
@@ -106,6 +115,7 @@ async def make_ask(node: HttpNode, scope: Scope) -> Ask:
     if body.type and (is_parts or not any(name.lower() == "content-type" for name, _ in headers)):
         headers = [(name, value) for name, value in headers if name.lower() != "content-type"]
         headers.append(("Content-Type", body.type))
+    "".join(value for _, value in headers).encode()  # Whatever is no UTF-8 is refused here.
     return Ask(first[1], url, tuple(headers), body)
 
 

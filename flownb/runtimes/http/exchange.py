@@ -148,13 +148,13 @@ class Exchange:
         return f"Bearer {self.token}"
 
     async def _sent(self, ask: Ask, authorization: str | None) -> httpx2.Response:
-        headers = list(ask.headers)
+        headers = [(name.encode(), value.encode()) for name, value in ask.headers]
         if authorization is not None:
             if ask.has("authorization"):
                 raise NodeError("the request has both `auth` and a header `Authorization`", "take one of them away")
-            headers.append(("Authorization", authorization))
+            headers.append((b"Authorization", authorization.encode()))
         if ask.body.stream is not None:
-            headers.append(("Content-Length", str(ask.body.stream.size)))
+            headers.append((b"Content-Length", str(ask.body.stream.size).encode()))
         request = self.client.build_request(
             ask.method, ask.url, headers=headers, content=ask.body.content(), timeout=timeout_of(self.node)
         )
