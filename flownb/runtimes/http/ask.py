@@ -110,12 +110,12 @@ async def _made(node: HttpNode, scope: Scope) -> Ask:
     if url.userinfo:
         headers.append(("Authorization", f"Basic {b64encode(f'{url.username}:{url.password}'.encode()).decode()}"))
         url = url.copy_with(userinfo=b"")
+    "".join(value for _, value in headers).encode()  # What is no UTF-8 is refused before a file is opened.
     body = await make_body(text, scope)
     is_parts = body.type.startswith("multipart/")
     if body.type and (is_parts or not any(name.lower() == "content-type" for name, _ in headers)):
         headers = [(name, value) for name, value in headers if name.lower() != "content-type"]
         headers.append(("Content-Type", body.type))
-    "".join(value for _, value in headers).encode()  # Whatever is no UTF-8 is refused here.
     return Ask(first[1], url, tuple(headers), body)
 
 
