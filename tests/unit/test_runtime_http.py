@@ -17,6 +17,7 @@ from flownb.errors import ExpressionError, HttpStatusError, NodeConnectionError,
 from flownb.model.http_node import HttpNode
 from flownb.model.policy import Policy, Retry
 from flownb.runtimes.base import Scope
+from flownb.runtimes.http.client import timeout_of
 from flownb.runtimes.http.runtime import HttpRuntime
 from tests.nodes import node_of, scope_of
 from tests.web import Asked, Reply, Web, serving
@@ -328,7 +329,7 @@ def test_all_that_need_a_token_at_once_fetch_one(web: Web) -> None:
 def test_a_token_that_is_about_to_end_is_not_used(web: Web) -> None:
     web.answer = Tokens(lasts=5)
     oauth(web, scope_of({"secrets": {"S": "geheim"}}, secrets=("geheim",)))
-    assert web.paths.count("/token") >= 2
+    assert web.paths == ["/token", "/a", "/token", "/a", "/token", "/a"], "one of them because the token was revoked"
 
 
 def test_a_token_that_is_never_taken_fails_after_one_more(web: Web) -> None:
@@ -490,6 +491,14 @@ def test_a_silent_server_is_given_up_within_the_nodes_timeout(web: Web) -> None:
     end.set()
 
 
+@pytest.mark.parametrize("limit, connect, read", [(None, 10, 60), (2.0, 2, 2), (300.0, 10, 300)])
+def test_connecting_and_silence_have_limits_within_the_nodes_timeout(
+    limit: float | None, connect: float, read: float
+) -> None:
+    found = timeout_of(cast("HttpNode", node_of(HttpNode, "GET http://a/", policy=Policy(timeout=limit))))
+    assert (found.connect, found.read, found.write) == (connect, read, read)
+
+
 def test_cancelling_closes_the_connection(web: Web) -> None:
     end, came = threading.Event(), threading.Event()
 
@@ -519,7 +528,8 @@ def test_a_post_that_may_be_sent_again_has_an_idempotency_key(web: Web) -> None:
     ask(f"POST {web.url}/\nidempotency-key: mine", scope, policy=retry)
     ask(f"POST {web.url}/", scope)
     ask(f"PUT {web.url}/", scope, policy=retry)
-    assert [asked.header("Idempotency-Key") for asked in web.asked] == ["k1", "mine", None, None]
+    ask(f"POST {web.url}/", scope, policy=Policy(retry=Retry(max=0)))
+    assert [asked.header("Idempotency-Key") for asked in web.asked] == ["k1", "mine", None, None, None]
 
 
 # Redirects.

@@ -103,7 +103,7 @@ async def _made(node: HttpNode, scope: Scope) -> Ask:
         raise NodeError("the first line of the request is not `METHOD url`", "write as `GET https://example.com/`")
     _check_host(text, first[2])
     url = _url(first[2])
-    query = urlencode([pair async for pair in _query(node, scope)])
+    query = urlencode([pair async for pair in _query(node, scope)]) if node.params else ""
     if query:
         url = url.copy_with(query="&".join(filter(None, (url.query.decode(), query))).encode())
     headers = [_header(line) for line in lines[1:]]

@@ -127,7 +127,7 @@ class Exchange:
 
     async def _authorized(self, ask: Ask) -> httpx2.Response:
         """Send a request with what `auth` gives; where a fetched token does not do, once more with a new one."""
-        if not is_same_host(self.home, ask.url) or self.node.auth is None:
+        if self.node.auth is None or not is_same_host(self.home, ask.url):
             return await self._sent(ask, None)
         if not isinstance(self.node.auth, OAuth2Auth):
             return await self._sent(ask, await credentials(self.node, self.scope))
@@ -161,5 +161,6 @@ class Exchange:
         if self.cookies and not ask.has("cookie"):
             self.cookies.set_cookie_header(request)
         response = await self.client.send(request, stream=True, auth=None, follow_redirects=False)
-        self.cookies.extract_cookies(response)
+        if "set-cookie" in response.headers:
+            self.cookies.extract_cookies(response)
         return response
