@@ -73,6 +73,8 @@ class Services:
     """The descriptor of the run's lock, for the wardens of what is started; None: there is none."""
     resources: Resources = field(default_factory=Resources)
     """What runtimes keep open for the whole run."""
+    imported: set[str] = field(default_factory=set)
+    """The kinds of node whose optional library is imported."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from flownb.engine.context import Services
 from flownb.engine.namespace import Namespace, body_uses, uses_in
 from flownb.engine.outcome import NodeResult
 from flownb.engine.taint import tainted, worked_out
@@ -10,7 +13,8 @@ from flownb.model.events import Begun
 from flownb.model.nodes import BodyKind, Foreach, Leaf, NodeBase
 from flownb.model.policy import ExecutorName
 from flownb.plan.graph import TOP
-from flownb.runtimes.base import PutValue, Scope
+from flownb.runtimes.base import PutValue, Runtime, Scope
+from flownb.runtimes.registry import needs_extra
 from flownb.runtimes.saved import Saved
 
 
@@ -37,7 +41,7 @@ async def run_leaf(
         allow_paths=names.program.workflow.allow_paths,
         put=None if collects else services.kept.put,
     )
-    value = await services.runtime(node.TITLE).run(node, scope)
+    value = await (await _runtime(services, node.TITLE)).run(node, scope)
     if isinstance(value, PutValue):
         return NodeResult(begun=begun, stored=Stored(value.output, reusable=True, tagged=True))
     is_tainted = bool(hidden) and node.TELLS
@@ -46,6 +50,15 @@ async def run_leaf(
         inside = names.inside({node.id: value}, tainted=(node.id,) if is_tainted else ())
         return collected(node, node.repeat.collect, key, inside, begun)
     return NodeResult(value, begun=begun, is_tainted=is_tainted)
+
+
+async def _runtime(services: Services, title: str) -> Runtime:
+    """Return what carries out a kind of node; an optional library is imported on a thread: that may take half a second."""
+    if title in services.imported or not needs_extra(title):
+        return services.runtime(title)
+    made = await asyncio.to_thread(services.runtime, title)
+    services.imported.add(title)
+    return made
 
 
 def collected(node: NodeBase, source: str, key: str, names: Namespace, begun: Begun | None = None) -> NodeResult:

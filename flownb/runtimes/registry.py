@@ -100,6 +100,12 @@ class Registry:
         return replace(self, _made={**self._made, **runtimes})
 
 
+def needs_extra(title: str) -> bool:
+    """Return whether a kind of flownb's own needs an optional library."""
+    entry = RUNTIMES.get(title)
+    return entry is not None and bool(entry.extra)
+
+
 def load_registry() -> Registry:
     """Read the entry points and return all kinds and runtimes there are.
 

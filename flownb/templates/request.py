@@ -133,7 +133,7 @@ def _first_problem(line: str) -> tuple[str, str] | None:
             return f"'{first}' is no method", f"write it in capitals: `{first.upper()} …`"
         return f"'{shown}' is no request", "the first line is `METHOD url`, as `GET https://example.com/articles`"
     url = own_text(match["url"])
-    if re.search(r"\sHTTP/[\d.]+$", url):
+    if re.search(r"[ \t]HTTP/[\d.]+$", url):
         return "the protocol's version stands behind the URL", "take it away: the line is `METHOD url`"
     if not url.startswith((_VALUE, "http://", "https://")):
         return f"'{url.replace(_VALUE, '{{ … }}')[:40]}' is no URL", "it begins with `https://` or `http://`"
