@@ -88,6 +88,8 @@ class FlowError(Exception):
         - `ModelTimeoutError`: it did not answer in time
       - `AnswerError`: a language model's answer is not what was asked for
       - `NodeTimeoutError`: an attempt took longer than its `timeout`
+      - `NodeConnectionError`: what a node talked to could not be reached, or broke off
+      - `HttpStatusError`: a server answered with a status of 400 or more
       - `ExpressionError`: an expression or a template could not be worked out
       - `RejectedError`: a person rejected a checkpoint with `on_reject: fail`
     """
@@ -225,6 +227,30 @@ class AnswerError(NodeError):
 
 class NodeTimeoutError(NodeError, TimeoutError):
     """An attempt took longer than its `timeout` and was stopped."""
+
+
+class NodeConnectionError(NodeError, ConnectionError):
+    """What a node talked to could not be reached, or broke off."""
+
+
+class HttpStatusError(NodeError):
+    """A server answered with a status of 400 or more."""
+
+    def __init__(self, message: str, hint: str = "", status: int = 500, retry_after_s: float | None = None) -> None:
+        """Say what the server said.
+
+        Args:
+            message: One line with the status, the URL without secrets and the beginning of the body.
+            hint: What to do about it.
+            status: The status.
+            retry_after_s: Seconds after which the server asked to be tried again; None: it did not say.
+        """
+        super().__init__(message, hint)
+        self.args = (message, hint, status, retry_after_s)
+        self.status = status
+        """The status: `retry: {on: [429, 5xx]}` goes by it."""
+        self.retry_after_s = retry_after_s
+        """Seconds after which the server asked to be tried again; None: it did not say."""
 
 
 class ExpressionError(NodeError):

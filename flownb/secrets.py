@@ -131,6 +131,8 @@ class Redactor:
                 needles.append(form)
         self._needles = tuple(needles)
         self._json_needles = tuple(json.dumps(needle, ensure_ascii=False)[1:-1] for needle in needles)
+        self.longest = max(map(len, (*self._forms, *short)), default=0)
+        """Characters of the longest text that it hides."""
         self.starts = Starts(self._forms, tuple(short))
         """Knows how a secret begins, for what comes in pieces."""
 

@@ -17,6 +17,8 @@ from flownb.artifacts.kind import Fields, Keeper, Kind, Restorer
 
 _LARGEST_BYTES: Final = 1 << 16
 _PREVIEW_LENGTH: Final = 200
+BYTES_SHOWN: Final = 50
+"""Bytes of a preview."""
 
 
 def text_in(data: Fields, name: str = "value") -> str:
@@ -91,6 +93,17 @@ class _Text:
         return b64decode(text_in(data), validate=True).decode("utf-8", "surrogatepass")
 
 
+def bytes_fields(name: JsonValue, size_bytes: int, beginning: bytes) -> dict[str, JsonValue]:
+    """Return what stands for bytes that are in a file.
+
+    Args:
+        name: The file's name, or what stands for it.
+        size_bytes: How many they are.
+        beginning: The first `BYTES_SHOWN` of them, or more.
+    """
+    return {"$artifact": name, "size": f"{size_bytes} bytes", "preview": repr(beginning[:BYTES_SHOWN])}
+
+
 @dataclass(frozen=True, slots=True)
 class _Bytes:
     """Bytes: in base64, or in a file where they are many."""
@@ -103,8 +116,7 @@ class _Bytes:
         keeper.ask([data])
         if len(data) <= _LARGEST_BYTES // 2:
             return {"value": b64encode(data).decode()}
-        name = keeper.file("bin", lambda file: _write(file, data))
-        return {"$artifact": name, "size": f"{len(data)} bytes", "preview": repr(data[: _PREVIEW_LENGTH // 4])}
+        return bytes_fields(keeper.file("bin", lambda file: _write(file, data)), len(data), data)
 
     def restore(self, data: Fields, restorer: Restorer) -> object:
         """Return the bytes."""

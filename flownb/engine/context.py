@@ -20,6 +20,7 @@ from flownb.model.node_state import NodeState
 from flownb.model.policy import ExecutorName
 from flownb.model.state import RunState
 from flownb.runtimes.base import Caller, Printed, Runtime
+from flownb.runtimes.resources import Resources
 from flownb.secrets import Redactor
 
 
@@ -71,6 +72,10 @@ class Services:
     """Key → what became of it in the run that this one takes over from."""
     held: int | None = None
     """The descriptor of the run's lock, for the wardens of what is started; None: there is none."""
+    resources: Resources = field(default_factory=Resources)
+    """What runtimes keep open for the whole run."""
+    imported: set[str] = field(default_factory=set)
+    """The kinds of node whose optional library is imported."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,6 +140,10 @@ class Namespace:
         """Return name → value for a node's body and its own properties."""
         return self.values(body_uses(node), key)
 
+    def idempotency_key(self, key: str) -> str:
+        """Return what is the same for all attempts of the node of a key, in this run and its resumes."""
+        return sha256(f"{self.context.ledger.state.run_id}\0{key}".encode()).hexdigest()[:32]
+
     def was_skipped(self, node: str) -> bool:
         """Return whether a node was skipped, by itself or with what holds it."""
         state, home, key = self.context.ledger.state, self.program.graph.home, self.key_of(node)
@@ -183,7 +187,7 @@ class Namespace:
             case "now" | "uuid":
                 return services.clock if name == "now" else _new_uuid
             case "idempotency_key":
-                return sha256(f"{state.run_id}\0{key}".encode()).hexdigest()[:32]
+                return self.idempotency_key(key)
             case _:
                 return MISSING
 

@@ -11,16 +11,10 @@ from flownb.engine.values import own_copy, to_stored
 from flownb.errors import FlowError, NodeError
 from flownb.model import events as e
 from flownb.model.node_state import StoredValue
-from flownb.model.nodes import BodyKind, Leaf
 from flownb.runtimes.saved import Saved
 
 _LOOK_S: Final = 1.0
 """Seconds between looks whether the run's loop is still there."""
-
-
-def saves(node: Leaf) -> bool:
-    """Return whether a node's body uses `saved`."""
-    return node.BODY is BodyKind.PYTHON and any(use.name == "saved" for use in node.uses)
 
 
 class Saving:

@@ -16,7 +16,7 @@ from flownb.engine.namespace import Namespace, body_uses, uses_in
 from flownb.engine.outcome import LEFT, Done, Failed, Left, NodeResult, Outcome, failed_by
 from flownb.engine.reads import evidence_of, reads_of
 from flownb.engine.reuse import is_same
-from flownb.engine.saving import Saving, saves
+from flownb.engine.saving import Saving
 from flownb.engine.stopping import StopScope
 from flownb.engine.taint import shown, tainted
 from flownb.engine.values import Stored
@@ -180,9 +180,9 @@ class Work:
         assert task is not None, "nodes are run by tasks"
         self.context.at_work.add(task)
         try:
-            work = self._leaf_with_saved(node, key) if saves(node) else run_leaf(node, key, self.names, quick)
+            work = self._leaf_with_saved(node, key) if node.uses_saved else run_leaf(node, key, self.names, quick)
             result = await in_time(node.policy.timeout, work)
-            stored = await self.context.stored(result.value, is_tainted=result.is_tainted)
+            stored = result.stored or await self.context.stored(result.value, is_tainted=result.is_tainted)
             if stored is None:
                 return LEFT
         except Exception:

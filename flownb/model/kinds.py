@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from flownb.model.file_nodes import ReadNode, WriteNode
+from flownb.model.http_node import HttpNode
 from flownb.model.nodes import (
     CheckpointNode,
     ExpressionNode,
@@ -25,6 +26,7 @@ BUILTIN_KINDS: Final[Mapping[str, type[Leaf]]] = {
     for kind in (
         PythonNode,
         ShellNode,
+        HttpNode,
         TextNode,
         MarkdownNode,
         JsonNode,
@@ -40,7 +42,6 @@ BUILTIN_KINDS: Final[Mapping[str, type[Leaf]]] = {
 """The kinds of leaf that flownb brings, by name."""
 
 LATER_KINDS: Final[Mapping[str, tuple[str, ...]]] = {
-    "http": (),
     "sql": (),
 }
 """Kinds of the format that this version does not run yet → their aliases; parsing refuses them by name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
@@ -115,6 +115,10 @@ class Leaf(NodeBase):
     """Those of its own fields that are bare expressions; every other text is a template."""
     LITERALS: ClassVar[frozenset[str]] = frozenset()
     """Those of its own text fields that are neither (a type, a choice)."""
+    OWN_NAMES: ClassVar[Mapping[str, frozenset[str]]] = {}
+    """Expression of its own → the names that only its runtime gives it, as `response`."""
+    KNOWN_KEYS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Property that is a mapping → the keys that it may have, to name the nearest to a mistyped one."""
     TELLS: ClassVar[bool] = False
     """Whether its value is nothing but what it reads, put together: where that is a secret, the value tells it."""
     IS_PURE: ClassVar[bool] = False
@@ -129,6 +133,11 @@ class Leaf(NodeBase):
 
     body: str = ""
     """The fence's text, without the last line break."""
+
+    @property
+    def uses_saved(self) -> bool:
+        """Whether it keeps what it has while it runs (format.md, 5.5)."""
+        return self.BODY is BodyKind.PYTHON and any(use.name == "saved" for use in self.uses)
 
 
 class PythonNode(Leaf):

@@ -1,4 +1,4 @@
-"""Whether a `json` or `yaml` body is data, with something simple in the place of its templates."""
+"""Whether a body is the data or the request that it should be, with something simple in the place of its templates."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 
 from flownb.parse.found import Found, problem
 from flownb.templates.expressions import blanked
+from flownb.templates.request import check_request
 from flownb.text.codes import Code
 from flownb.text.yaml import DATA, Value, load_yaml
 from flownb.text.yaml_words import YamlError
@@ -29,6 +30,12 @@ def check_json(text: str, body: Value) -> Found[None]:
     except (RecursionError, ValueError) as error:
         what = "it is nested too deeply" if isinstance(error, RecursionError) else "a number in it is too long"
         yield problem(Code.BAD_DATA, f"this is not JSON that can be read: {what}", body.span)
+
+
+def check_head(text: str, body: Value) -> Found[None]:
+    """Report what is wrong in the first line and the headers of a request."""
+    for error in check_request(text):
+        yield problem(Code.BAD_REQUEST, error.message, body.place(error.line, error.column), error.hint)
 
 
 def check_yaml(text: str, body: Value) -> Found[None]:

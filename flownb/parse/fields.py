@@ -276,7 +276,7 @@ def _checked(
     try:
         made = model.model_validate(required | given)
     except ValidationError as error:
-        bad = yield from explain(error, values)
+        bad = yield from explain(error, values, model.KNOWN_KEYS if issubclass(model, Leaf) else None)
         left = {key: value for key, value in given.items() if key not in bad}
         return (yield from _checked(model, left, values)) if left and len(left) < len(given) else {}
     return {key: getattr(made, key) for key in given}

@@ -30,7 +30,6 @@ GROUP_KEYS: Final = frozenset({"when", "needs"})
 CONTAINERS: Final[Mapping[str, type[Container]]] = {"branch": Branch, "parallel": Parallel}
 """Containers by their `type`."""
 _LATER: Final[Mapping[str, frozenset[str]]] = {
-    "http": frozenset({"extract", "output", "auth", "verify", "follow"}),
     "sql": frozenset({"connection", "output"}),
 }
 """The properties of the kinds that this version does not run yet."""

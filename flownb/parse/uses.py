@@ -6,11 +6,11 @@ import builtins
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from flownb.model.nodes import BodyKind, Leaf, Use
-from flownb.parse.bodies import check_json, check_yaml
+from flownb.parse.bodies import check_head, check_json, check_yaml
 from flownb.parse.drafts import Draft, known_values
 from flownb.parse.fields import Fields, expression_text
 from flownb.parse.found import Found, collected, problem, warning
@@ -27,6 +27,7 @@ from flownb.templates.expressions import (
     template_names,
     uses_raw,
 )
+from flownb.templates.request import split_request
 from flownb.text.codes import Code
 from flownb.text.yaml import Value
 
@@ -76,8 +77,9 @@ class Reader:
                 uses += yield from self.expression(key, value)
             elif draft.kind and key in fields.own and key not in draft.kind.LITERALS:
                 reads = self.expression if key in draft.kind.EXPRESSIONS else self.template
+                given = draft.kind.OWN_NAMES.get(key, frozenset())
                 for part in _texts(value):
-                    uses += yield from reads(key, part)
+                    uses += [use for use in (yield from reads(key, part)) if use.name not in given]
         if draft.body is None or draft.kind is None or draft.is_cut:
             return Reads(tuple(uses))
         in_body = yield from self.body(draft, draft.kind, draft.body)
@@ -95,11 +97,12 @@ class Reader:
                     yield problem(Code.MISSING_BODY, what, body.span, "write an expression, as `a.total`")
                 uses = yield from self.expression("body", body)
             case BodyKind.TEMPLATE:
-                target = _TARGETS.get(draft.title, Target.TEXT)
-                uses, found = collected(self.template("body", body, target))
-                yield from found
-                if all(item.code is Code.RAW for item in found):
-                    yield from self.data(draft, body)
+                for part, target in _templates(draft.title, body):
+                    read, found = collected(self.template("body", part, target))
+                    uses += read
+                    yield from found
+                    if all(item.code is Code.RAW for item in found):
+                        yield from self.data(draft, part, target)
             case BodyKind.NONE:
                 pass
         return Reads(tuple(uses))
@@ -158,11 +161,13 @@ class Reader:
             for name in reversed(first.values())
         ]
 
-    def data(self, draft: Draft, body: Value) -> Found[None]:
-        """Report a `json` or `yaml` body that is no data, where its templates let that be seen."""
+    def data(self, draft: Draft, body: Value, target: Target) -> Found[None]:
+        """Report a body, or a part of one, that is no data or no request, where its templates let that be seen."""
         text = body.data if isinstance(body.data, str) else ""
-        if draft.title in {"json", "yaml"}:
-            yield from (check_json if draft.title == "json" else check_yaml)(text, body)
+        if target is Target.HTTP:
+            yield from check_head(text, body)
+        elif target is Target.JSON:
+            yield from (check_yaml if draft.title == "yaml" else check_json)(text, body)
 
     def python(self, draft: Draft, body: Value) -> Found[Reads]:
         """Return the names that a python body reads."""
@@ -231,6 +236,13 @@ class Reader:
 
 def _use(read: ReadName, body: Value) -> Use:
     return Use(name=read.name, attribute=read.attribute, span=body.place(read.line, read.column, len(read.name)))
+
+
+def _templates(title: str, body: Value) -> list[tuple[Value, Target]]:
+    """Return the templates that a body is made of, with where their values go."""
+    if title != "http" or not isinstance(body.data, str):
+        return [(body, _TARGETS.get(title, Target.TEXT))]
+    return [(replace(body, data=part), target) for part, target in split_request(body.data).templates()]
 
 
 def _needs(value: Value) -> list[Use]:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from flownb.engine.context import Services
 from flownb.engine.engine import Engine
@@ -33,6 +33,7 @@ from flownb.runs.hooks import Hooks
 from flownb.runs.kept import KeptValues, class_finder
 from flownb.runtimes.base import Printed
 from flownb.runtimes.registry import Registry
+from flownb.runtimes.resources import Resources
 from flownb.secrets import Redactor
 from flownb.store import decisions
 from flownb.store.cache import CacheIndex
@@ -42,6 +43,8 @@ from flownb.store.snapshot import write_snapshot
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_CLOSING_S: Final = 5.0
+"""The longest that is waited for what a run held open to be closed, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,7 @@ class Session:
         )
         """Keeps values that are no line of the journal."""
         self.kept.begin(self.state)
+        self._resources = Resources()
         self.engine = Engine(prepared.program, prepared.state, self._services(prepared))
         self._thread = threading.Thread(target=self._work, name=f"flownb-{self.paths.run_id}", daemon=True)
 
@@ -217,7 +221,18 @@ class Session:
 
     async def _run(self) -> None:
         asyncio.get_running_loop().set_exception_handler(self._on_trouble)
-        await self.engine.run()
+        try:
+            await self.engine.run()
+        finally:
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        """Close what runtimes held open for the run; what goes wrong is reported, and is nothing to it."""
+        try:
+            async with asyncio.timeout(_CLOSING_S):
+                await self._resources.close()
+        except Exception:  # noqa: BLE001 the run has ended, whatever a library makes of its connections
+            report(f"run {self.paths.run_id}: something that it held open could not be closed:")
 
     def _on_trouble(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """End the run where a callback of its loop raised: whatever waits for that would wait for ever."""
@@ -273,6 +288,7 @@ class Session:
             uniform=random.uniform,  # noqa: S311 it spreads retries, it guards nothing
             earlier=prepared.earlier,
             held=prepared.journal.held,
+            resources=self._resources,
         )
 
     def _printed(self, key: str, printed: Printed) -> None:

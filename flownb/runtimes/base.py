@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from pydantic import JsonValue
+
+from flownb.artifacts.kind import Put
 from flownb.errors import Failure
 from flownb.model.nodes import Leaf
 from flownb.model.usage import Usage
+from flownb.runtimes.resources import Resources
 from flownb.secrets import Redactor
 
 T = TypeVar("T")
@@ -75,6 +79,20 @@ class Scope:
     """Takes what was asked of a language model; called on the run's loop."""
     held: int | None = None
     """A descriptor that what is started keeps open as long as anything of it lives: the run's lock. None: there is none."""
+    resources: Resources = field(default_factory=Resources)
+    """What runtimes keep open for the whole run."""
+    idempotency_key: str = ""
+    """The same for all attempts of the node, in the run and its resumes."""
+    put: Put | None = None
+    """Puts a file into the run's store, for a value that is returned as `PutValue`; blocks. None: its value is needed at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class PutValue:
+    """What a runtime returns for a value that stands in the run's store already."""
+
+    output: JsonValue
+    """The value as `flownb.artifacts` writes it, with its file."""
 
 
 class Runtime(Protocol):

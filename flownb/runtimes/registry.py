@@ -60,6 +60,7 @@ RUNTIMES: Final[Mapping[str, RuntimeEntry]] = MappingProxyType(
     {
         "python": RuntimeEntry("flownb.runtimes.python:PythonRuntime"),
         "bash": RuntimeEntry("flownb.runtimes.shell:ShellRuntime"),
+        "http": RuntimeEntry("flownb.runtimes.http.runtime:HttpRuntime", "http"),
         "text": RuntimeEntry("flownb.runtimes.data:TextRuntime"),
         "markdown": RuntimeEntry("flownb.runtimes.data:MarkdownRuntime"),
         "json": RuntimeEntry("flownb.runtimes.data:JsonRuntime"),
@@ -104,6 +105,12 @@ class Registry:
         The notebook puts its PythonRuntime here, with its transform for `!` and `%`.
         """
         return replace(self, _made={**self._made, **runtimes})
+
+
+def needs_extra(title: str) -> bool:
+    """Return whether a kind of flownb's own needs an optional library."""
+    entry = RUNTIMES.get(title)
+    return entry is not None and bool(entry.extra)
 
 
 def load_registry() -> Registry:

@@ -16,6 +16,12 @@ from flownb.templates.terms import ExpressionSyntaxError, Target
 
 _MOST_WAYS: Final = 8
 """The most ways through the statements of a bash body that are looked at before it runs; each run looks at its own."""
+_WORDS: Final = {
+    Target.SHELL: "a bash script",
+    Target.JSON: "JSON or YAML",
+    Target.HTTP: "a request",
+    Target.FORM: "a form",
+}
 _REFUSED: Final = ((nodes.CallBlock, "{% call %}"), (nodes.FilterBlock, "{% filter %}"))
 
 
@@ -29,14 +35,13 @@ def problems(tree: nodes.Template, source: str, target: Target) -> Iterator[Expr
     """
     if target is Target.TEXT:
         return
-    words = "a bash script" if target is Target.SHELL else "JSON or YAML"
-    refused = list(_refused(tree, source, words))
+    refused = list(_refused(tree, source, _WORDS[target]))
     yield from refused
     if target is Target.JSON:
         walker = _JsonPlaces(source)
         walker.walk(tree.body)
         yield from walker.errors
-    elif not refused:
+    elif target is Target.SHELL and not refused:
         yield from _shell_problems(tree, source)
 
 

@@ -16,8 +16,10 @@ from flownb.templates.terms import Target
 from flownb.templates.tree import chunks_of
 
 _N = TypeVar("_N", bound=nodes.Node)
-_PUT: Final = {Target.TEXT: "flownb text", Target.SHELL: "flownb shell", Target.JSON: "flownb json"}
+_PUT: Final = {target: f"flownb {target}" for target in Target}
 """Target → the filter through which a value is put in; no template can write a name with a space."""
+_OWN: Final = {("tojson", "flownb json"), ("urlencode", "flownb form")}
+"""Filters that quote for a target already."""
 _ABSENT: Final = {"flownb json": "null"}
 """What stands for an `if` without `else` whose condition is false."""
 
@@ -133,7 +135,7 @@ def _put(node: nodes.Expr, filter_name: str, offset: int) -> nodes.Expr:
             expr2 = _put(expr2, filter_name, offset)
         return nodes.CondExpr(node.test, _put(node.expr1, filter_name, offset), expr2, lineno=node.lineno)
     if isinstance(node, nodes.Filter):
-        if node.name == "raw" or (node.name, filter_name) == ("tojson", "flownb json"):
+        if node.name == "raw" or (node.name, filter_name) in _OWN:
             return _through("flownb raw", node)
         if is_shell and node.name == "quote" and node.node is not None:
             return _slot(node.node, offset, quote=True)

@@ -19,6 +19,7 @@ from jinja2.utils import missing
 
 from flownb.templates.filters import filters, to_json, to_text
 from flownb.templates.limits import BUDGET, MAX_WIDTH, check_call, counted_range, operate
+from flownb.templates.sent import to_field, to_line
 from flownb.templates.shell.value import to_slot
 from flownb.templates.terms import LimitError, MissingError
 
@@ -169,6 +170,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
             "flownb text": _putting(to_text),
             "flownb shell": lambda value, offset, quote: to_slot(present(value), offset, quote=quote),
             "flownb json": _putting(to_json),
+            "flownb http": _putting(to_line),
+            "flownb form": _putting(to_field),
             "flownb raw": _putting(to_text),
             "flownb each": _each,
             "flownb there": present,

@@ -59,6 +59,19 @@ def search(expression: str, value: object) -> object:
     return found
 
 
+def check_search(expression: str) -> None:
+    """Raise ValueError where a text is no JMESPath expression.
+
+    Args:
+        expression: The text.
+    """
+    try:
+        _compiled(expression)
+    except jmespath.exceptions.JMESPathError as error:
+        said = " ".join(str(error).split("\n", maxsplit=1)[0].split())
+        raise ValueError(f"{expression!r} is no JMESPath: {said}") from error
+
+
 def first_match(pattern: str, text: str) -> str | None:
     """Return the first match of a regular expression: its first group where it has groups, else all of it.
 

@@ -28,6 +28,10 @@ class Target(StrEnum):
     """A bash script: values are variables that it gets."""
     JSON = "json"
     """JSON or YAML: values become JSON."""
+    HTTP = "http"
+    """The lines above a request's body: no value may add one."""
+    FORM = "form"
+    """The body of a form: values are encoded."""
 
 
 class ExpressionSyntaxError(ValueError):

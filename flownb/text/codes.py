@@ -137,6 +137,8 @@ class Code(StrEnum):
     """A python body uses `!` or `%`, which only a notebook understands."""
     BAD_DATA = "bad-data"
     """A `json` or `yaml` body is not valid data."""
+    BAD_REQUEST = "bad-request"
+    """The first line or a header of an `http` body is not written as one."""
 
     FILE_PATH = "file-path"
     """The path of a `read` or `write` node names nothing that it may use."""

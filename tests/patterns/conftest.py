@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -39,6 +40,11 @@ class Site(ThreadingHTTPServer):
         self.most_at_once = 0
         """The most requests that were being answered at the same time."""
         self.polls_needed = 4
+        self.sent: list[tuple[str, str, dict[str, str], str]] = []
+        """Method, path, headers (names in small letters) and body of every request, in order."""
+        self.pages = 4
+        self.before_page: Callable[[int], None] = lambda number: None
+        """Called before a page is given."""
         self.changed = threading.Condition()
 
     @property
@@ -49,24 +55,40 @@ class Site(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: Site
 
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def do_PUT(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         site = self.server
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        headers = {name.lower(): value for name, value in self.headers.items()}
         with site.changed:
+            site.sent.append((self.command, self.path, headers, body))
             site.asked.append(self.path)
             site.inside += 1
             site.most_at_once = max(site.most_at_once, site.inside)
             site.changed.notify_all()
         try:
-            status, content = self._answer(self.path.strip("/").split("/"))
+            parts = self.path.partition("?")[0].strip("/").split("/")
+            status, content = self._answer(parts) if self.command == "GET" else self._take(parts, headers, body)
         finally:
             with site.changed:
                 site.inside -= 1
-        body = json.dumps(content).encode()
+        answer = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(answer)
+
+    def _take(self, parts: list[str], headers: dict[str, str], body: str) -> tuple[int, object]:
+        """Take what is sent, and give it back with an id."""
+        is_form = headers.get("content-type") == "application/x-www-form-urlencoded"
+        content = dict(parse_qsl(body)) if is_form else json.loads(body)
+        return (201, {"id": 7, **content}) if self.command == "POST" else (200, {"id": int(parts[-1]), **content})
 
     def _answer(self, parts: list[str]) -> tuple[int, object]:
         site = self.server
@@ -79,10 +101,18 @@ class _Handler(BaseHTTPRequestHandler):
             case ["job"]:
                 ready = site.asked.count("/job") > site.polls_needed
                 return 200, {"status": "ready", "result": 42} if ready else {"status": "busy"}
+            case ["pages", number]:
+                site.before_page(int(number))
+                following = f"/pages/{int(number) + 1}" if int(number) + 1 < site.pages else None
+                return 200, {"items": [int(number)], "next": following}
+            case ["private", "profile"]:
+                is_known = self.headers["Authorization"] == "Bearer open-sesame"
+                return (200, {"name": "Ana"}) if is_known else (401, {"error": "who are you?"})
+            case ["authors"]:
+                return 200, [{"id": 1, "name": "Ana"}, {"id": 3, "name": "Carl"}]
             case ["flaky"]:
-                if site.asked.count("/flaky") < 3:
-                    return 503, {}
-                return 200, [_article(number) for number in (1, 2, 3)]
+                is_down = site.asked.count("/flaky") < 3
+                return (503, {}) if is_down else (200, [_article(number) for number in (1, 2, 3)])
             case _:
                 return 500, {"error": "broken"}
 

@@ -23,11 +23,82 @@ def lines_of(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def test_minimal_fetch_by_bash_and_python(completed: Complete, site: Site) -> None:
+def test_minimal_fetch(completed: Complete, site: Site) -> None:
     run = completed("minimal-fetch", base=site.base)
     assert run["article"] == {"id": 1, "title": "Article very very very 1"}
-    assert run["title"] == "Article very very very 1 (200)"
-    assert site.asked == ["/articles/1", "/articles/1"]
+    assert run["title"] == "Article very very very 1"
+    assert site.asked == ["/articles/1"]
+
+
+def test_headers_and_auth(document: Copy, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SITE_TOKEN", "open-sesame")
+    path = document("headers-and-auth")
+    run = flownb.run(path, {"base": site.base})
+    assert run.outputs == {"name": "Ana (200)"}
+    assert site.asked == ["/private/profile?fields=name&fields=mail&language=de"]
+    headers = site.sent[0][2]
+    assert (headers["accept"], headers["x-client"]) == ("application/json", "flownb headers-and-auth")
+    assert not any(b"sesame" in file.read_bytes() for file in path.parent.rglob("*") if file.is_file())
+
+
+def test_a_wrong_token_fails_without_showing_it(document: Copy, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SITE_TOKEN", "not-sesame")
+    run = flownb.run(document("headers-and-auth"), {"base": site.base})
+    assert run.status == "failed"
+    said = run.errors[0].message
+    assert said.startswith(f"401 Unauthorized from GET {site.base}/private/profile")
+    assert said.endswith('{"error": "who are you?"}')
+    assert "sesame" not in run.log
+
+
+def test_post_and_put(completed: Complete, site: Site) -> None:
+    title = 'He said "yes" & left\n'
+    run = completed("post-and-put", base=site.base, title=title)
+    assert run["draft"] == {"id": 7, "title": title, "tags": ["new", len(title)]}
+    assert run["published"] == {"id": 7, "title": title, "state": "published"}
+    assert [(method, path) for method, path, *_ in site.sent] == [("POST", "/notes"), ("PUT", "/notes/7")]
+    assert ["idempotency-key" in headers for _, _, headers, _ in site.sent] == [True, False]
+
+
+def test_pagination(completed: Complete, site: Site) -> None:
+    run = completed("pagination", base=site.base)
+    assert run["items"] == [0, 1, 2, 3]
+    assert site.asked == ["/pages/0", "/pages/1", "/pages/2", "/pages/3"]
+
+
+def test_multi_source_join(completed: Complete, site: Site) -> None:
+    run = completed("multi-source-join", base=site.base)
+    joined = run["joined"]
+    assert isinstance(joined, list)
+    assert [row["author"] for row in joined] == ["Ana", None, "Carl"]
+    assert sorted(site.asked) == ["/authors", *["/flaky"] * 3]
+
+
+def test_approval_before_a_post(document: Copy, site: Site) -> None:
+    def decide(request: Request) -> flownb.Decision:
+        assert [method for method, *_ in site.sent] == ["GET"]
+        assert request.text == "Send “Article very very very 1” to the site?"
+        return flownb.Decision(action="input", input="well done", by="ana")
+
+    run = flownb.run(document("approval-before-post"), {"base": site.base}, decide=decide)
+    assert run["send"] == {"id": 7, "title": "Article very very very 1", "note": "well done"}
+    assert [method for method, *_ in site.sent] == ["GET", "POST"]
+
+
+def test_nothing_is_posted_after_a_reject(document: Copy, site: Site) -> None:
+    reject = flownb.Decision(action="reject", by="ana")
+    run = flownb.run(document("approval-before-post"), {"base": site.base}, decide=lambda _: reject)
+    assert run.status == "rejected"
+    assert [method for method, *_ in site.sent] == ["GET"]
+
+
+def test_error_handler_posts(document: Copy, site: Site) -> None:
+    run = flownb.run(document("error-handler-posts"), {"base": site.base})
+    assert run.status == "failed"
+    assert [error.node for error in run.errors] == ["prices"]
+    assert [(method, path) for method, path, *_ in site.sent] == [("GET", "/broken"), ("POST", "/notes")]
+    said = f'500 Internal Server Error from GET {site.base}/broken: {{"error": "broken"}}'
+    assert json.loads(site.sent[1][3]) == {"node": "prices", "type": "HttpStatusError", "said": said, "run": run.id}
 
 
 def test_read_transform_write(completed: Complete, tmp_path: Path) -> None:
@@ -97,7 +168,8 @@ def test_fixed_loop_runs_its_body_each_round(completed: Complete, tmp_path: Path
 def test_poll_asks_until_the_server_is_ready(completed: Complete, site: Site) -> None:
     run = completed("poll-until", base=site.base)
     assert run["result"] == 42
-    assert site.asked == ["/job"] * (site.polls_needed + 1)
+    assert site.asked == ["/jobs", *["/job"] * (site.polls_needed + 1)]
+    assert {headers["x-job"] for _, path, headers, _ in site.sent if path == "/job"} == {"7"}
     assert run.nodes["job"].count == site.polls_needed + 1
 
 
@@ -106,7 +178,7 @@ def test_poll_that_is_never_ready_fails(document: Copy, site: Site) -> None:
     run = flownb.run(document("poll-until"), {"base": site.base})
     assert run.status == "failed"
     assert [error.node for error in run.errors] == ["job"]
-    assert site.asked == ["/job"] * 10
+    assert site.asked == ["/jobs", *["/job"] * 10]
     assert run.nodes["result"].status == "pending"
 
 
@@ -138,7 +210,7 @@ def test_foreach_with_a_limit_reaches_it_and_never_passes_it(completed: Complete
 
 def test_parallel_branches_really_run_at_once(completed: Complete, site: Site) -> None:
     run = completed("parallel-branches", base=site.base)
-    assert run["together"] == {"left": 200, "middle": 200, "right": 200}
+    assert run["together"] == {"left": 1, "middle": 2, "right": 3}
     assert site.most_at_once == 3
 
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
+
+from tests.patterns.conftest import Site
 
 Copy = Callable[[str], Path]
 ROOT = Path(__file__).parents[2]
@@ -80,3 +85,25 @@ def test_completed_run_is_not_resumed(document: Copy) -> None:
     again = flownb("resume", "last")
     assert again.returncode == 2
     assert "--from" in again.stderr
+
+
+@pytest.mark.crash
+@pytest.mark.timeout(120)
+def test_a_crawl_that_is_killed_goes_on_at_the_page_where_it_stopped(document: Copy, site: Site) -> None:
+    site.pages = 200
+    running: list[subprocess.Popen[bytes]] = []
+
+    def kill(number: int) -> None:
+        if number == 120 and running:
+            running.pop().kill()
+
+    site.before_page = kill
+    command = [sys.executable, "-m", "flownb", "run", str(document("crawl")), "-i", f"base={site.base}", "--no-log"]
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    running.append(child)
+    assert child.wait(60) == -signal.SIGKILL
+    assert site.asked == [f"/pages/{number}" for number in range(121)]
+    resumed = flownb("resume", "last", "--json")
+    assert resumed.returncode == 0, resumed.stderr
+    assert json.loads(resumed.stdout)["outputs"] == {"total": sum(range(200))}
+    assert site.asked == [f"/pages/{number}" for number in (*range(121), *range(120, 200))]

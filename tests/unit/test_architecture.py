@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "flownb"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-LATE = ("IPython", "ipywidgets", "httpx", "sqlalchemy", "yaml", "nbformat", "pandas", "numpy")
+LATE = ("IPython", "ipywidgets", "httpx2", "jmespath", "sqlalchemy", "yaml", "nbformat", "pandas", "numpy")
 IMPORTED_AS = {"ipython": "IPython", "markdown-it-py": "markdown_it", "pyyaml": "yaml"}
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "handlers", "base_classes"}
 

@@ -158,7 +158,7 @@ def test_importing_the_registry_scans_nothing_and_loads_no_runtime() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert done.stdout.strip() == "['flownb.runtimes.base', 'flownb.runtimes.registry']"
+    assert done.stdout.strip() == "['flownb.runtimes.resources', 'flownb.runtimes.base', 'flownb.runtimes.registry']"
 
 
 def test_the_real_entry_points_can_be_read() -> None:
