@@ -34,6 +34,7 @@ check: $(STAMP)
 
 test: check
 	.ci/system chromium
+	.ci/system postgresql
 	$(BIN)/python -m pytest
 
 bench: $(STAMP)

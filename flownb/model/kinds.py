@@ -17,6 +17,7 @@ from flownb.model.nodes import (
     TextNode,
     YamlNode,
 )
+from flownb.model.sql_node import SqlNode
 
 BUILTIN_KINDS: Final[Mapping[str, type[Leaf]]] = {
     kind.TITLE: kind
@@ -30,13 +31,13 @@ BUILTIN_KINDS: Final[Mapping[str, type[Leaf]]] = {
         ExpressionNode,
         FlowNode,
         CheckpointNode,
+        SqlNode,
     )
 }
 """The kinds of leaf that flownb brings, by name."""
 
 LATER_KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "http": (),
-    "sql": (),
     "prompt": (),
     "read": (),
     "write": (),

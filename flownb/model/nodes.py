@@ -123,6 +123,11 @@ class Leaf(NodeBase):
     body: str = ""
     """The fence's text, without the last line break."""
 
+    @classmethod
+    def is_expression(cls, key: str, _text: str) -> bool:
+        """Return whether what one of its own properties says is a bare expression; a kind may decide that by the text."""
+        return key in cls.EXPRESSIONS
+
 
 class PythonNode(Leaf):
     """Python code; its value is the last expression's."""

@@ -31,7 +31,6 @@ CONTAINERS: Final[Mapping[str, type[Container]]] = {"branch": Branch, "parallel"
 """Containers by their `type`."""
 _LATER: Final[Mapping[str, frozenset[str]]] = {
     "http": frozenset({"extract", "output", "auth", "verify", "follow"}),
-    "sql": frozenset({"connection", "output"}),
     "prompt": frozenset({"model", "system", "output", "temperature", "max_tokens", "base_url"}),
     "read": frozenset({"path", "format"}),
     "write": frozenset({"path", "format", "value"}),

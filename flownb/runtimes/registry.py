@@ -63,6 +63,7 @@ RUNTIMES: Final[Mapping[str, RuntimeEntry]] = MappingProxyType(
         "json": RuntimeEntry("flownb.runtimes.data:JsonRuntime"),
         "yaml": RuntimeEntry("flownb.runtimes.data:YamlRuntime"),
         "expr": RuntimeEntry("flownb.runtimes.data:ExpressionRuntime"),
+        "sql": RuntimeEntry("flownb.runtimes.sql.runtime:SqlRuntime", "sql"),
     }
 )
 """Kind → its runtime. `checkpoint` and `flow` have none: the engine itself carries them out."""

@@ -28,6 +28,8 @@ class Target(StrEnum):
     """A bash script: values are variables that it gets."""
     JSON = "json"
     """JSON or YAML: values become JSON."""
+    SQL = "sql"
+    """An SQL statement: values are bound parameters."""
 
 
 class ExpressionSyntaxError(ValueError):
