@@ -119,7 +119,7 @@ def properties_schema(kinds: Mapping[str, type[Leaf]] = BUILTIN_KINDS) -> dict[s
         text = json.dumps(own)
         used = {key: value for key, value in _record(schema.get("$defs")).items() if f'/{key}"' in text}
         definitions |= used
-        every |= own
+        every |= {key: _either(every.get(key), value) for key, value in own.items()}
         required = [key for key, field in kind.model_fields.items() if key in own and field.is_required()]
         definitions[name] = {"properties": dict(own), **({"required": list(required)} if required else {})}
     return {
@@ -134,6 +134,15 @@ def properties_schema(kinds: Mapping[str, type[Leaf]] = BUILTIN_KINDS) -> dict[s
         "additionalProperties": False,
         "$defs": definitions,
     }
+
+
+def _either(one: JsonValue, other: JsonValue) -> JsonValue:
+    """Return the schema of a property that several kinds have: what any of them takes."""
+    if one is None or one == other:
+        return other
+    known = _record(one).get("anyOf")
+    options = known if isinstance(known, list) and "description" not in _record(one) else [one]
+    return {"anyOf": [*options, other]}
 
 
 def _schema_of(model: type[BaseModel]) -> dict[str, JsonValue]:

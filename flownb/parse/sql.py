@@ -9,8 +9,8 @@ from flownb.model.nodes import Use
 from flownb.parse.drafts import Draft
 from flownb.parse.found import Found, problem
 from flownb.templates.expressions import blanked, is_template, mixed_uses
-from flownb.templates.sql.statement import count_statements
 from flownb.templates.sql.tables import table_names
+from flownb.templates.sql.tokens import count_statements
 from flownb.templates.sql.value import ROW
 from flownb.text.codes import Code
 from flownb.text.yaml import Value

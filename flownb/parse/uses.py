@@ -15,8 +15,8 @@ from flownb.parse.drafts import Draft, known_values
 from flownb.parse.fields import Fields, expression_text
 from flownb.parse.found import Found, collected, problem, warning
 from flownb.parse.keys import EXPRESSION_KEYS
-from flownb.parse.sql import sql_uses
 from flownb.parse.python_names import PythonSyntaxError, ReadName, python_names
+from flownb.parse.sql import sql_uses
 from flownb.templates.expressions import (
     RESERVED_NAMES,
     ExpressionSyntaxError,

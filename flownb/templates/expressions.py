@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from flownb.errors import ExpressionError
 from flownb.templates.shell.variables import Script
-from flownb.templates.sql.statement import Statement
+from flownb.templates.sql.value import Statement
 from flownb.templates.terms import (
     DEFAULT_LIMITS,
     RESERVED_NAMES,

@@ -60,7 +60,7 @@ class Compiled:
         """
         if self.lone:
             return next(self._chunks(values))
-        text = "".join(self.parts(values))  # type: ignore[arg-type]  # Only bash and sql bodies have slots.
+        text = "".join(self.parts(values))  # Only bash and sql bodies have slots.
         if not text.isascii():
             BUDGET.get().spend(len(text.encode("utf-8", "surrogatepass")))
         return text
@@ -141,7 +141,7 @@ def _put(node: nodes.Expr, filter_name: str, offset: int) -> nodes.Expr:
         if node.name == "raw" or (node.name, filter_name) == ("tojson", "flownb json"):
             return _through("flownb raw", node)
         if is_shell and node.name == "quote" and node.node is not None:
-            return _slot(node.node, filter_name, offset, nodes.Const(value=True))
+            return _slot(node.node, filter_name, offset, nodes.Const(True))
     return _slot(node, filter_name, offset) if has_slots else _through(filter_name, node)
 
 

@@ -21,7 +21,8 @@ from flownb.templates.sandbox import present, sandbox
 from flownb.templates.shell.script import Misplaced, make_script
 from flownb.templates.shell.variables import Script
 from flownb.templates.sql.statement import Misplaced as MisplacedInSql
-from flownb.templates.sql.statement import Statement, make_statement
+from flownb.templates.sql.statement import make_statement
+from flownb.templates.sql.value import Statement
 from flownb.templates.syntax import check, names, normalized, parse, shallow
 from flownb.templates.terms import ExpressionSyntaxError, Key, Limits, MissingError, Name, Target
 from flownb.templates.veil import veil
@@ -120,7 +121,7 @@ class Reading:
                     parts.append(value)
                 else:
                     parts.append("".join(letter if letter == "\n" else " " for letter in value))
-                    inside = inside and token not in {"variable_end", "block_end"}  # noqa: S105 a token of Jinja's
+                    inside = inside and token not in {"variable_end", "block_end"}
         except TemplateSyntaxError:
             return None
         return "".join(parts)

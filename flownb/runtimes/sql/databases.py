@@ -21,7 +21,7 @@ from flownb.errors import NodeError
 from flownb.runtimes.sql.failing import Hide, hiding, refused
 from flownb.runtimes.sql.query import Cell, Query, result_of
 from flownb.runtimes.sql.stopping import Stopper
-from flownb.templates.sql.statement import NoItems
+from flownb.templates.sql.value import NoItems
 
 _CANCEL_S: Final = 5.0
 """Seconds that a server may take to hear that a query is to stop."""
@@ -226,7 +226,8 @@ def _no_items(piece: NoItems, dialect: sa.Dialect) -> str:
     """Return what stands for `IN` and an empty list: nothing is in it, whatever its type."""
     if dialect.name == "postgresql":  # A query would have a type, and must have the right one; this takes on any.
         return "<> ALL ('{}')" if piece.is_not else "= ANY ('{}')"
-    empty = dialect.statement_compiler(dialect, None).visit_empty_set_expr([sa.types.NULLTYPE])
+    compiler: Any = dialect.statement_compiler(dialect, None)  # Any: this method of it carries no types.
+    empty = compiler.visit_empty_set_expr([sa.types.NULLTYPE])
     return f"{'NOT ' if piece.is_not else ''}IN ({empty})"
 
 

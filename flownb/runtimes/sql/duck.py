@@ -14,15 +14,15 @@ from flownb.model.sql_node import SqlOutput
 from flownb.runtimes.sql.failing import hiding, refused
 from flownb.runtimes.sql.query import Cell, Query, check_names, data_frames, names_of, result_of
 from flownb.runtimes.sql.stopping import Stopper
-from flownb.templates.sql.statement import NoItems
+from flownb.templates.sql.value import NoItems
 
-_OWN: Final = {
+_OWN: Final[dict[str, str | bool | int | float | list[str]]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "python_enable_replacements": "false",
 }
 """Nothing is fetched from the network by itself, and a table is never some variable of flownb's own code."""
-_CLOSED: Final = {**_OWN, "enable_external_access": "false"}
+_CLOSED: Final[dict[str, str | bool | int | float | list[str]]] = {**_OWN, "enable_external_access": "false"}
 """In memory there are the tables and nothing else: no file, no network, no other database."""
 _TABLES: Final = frozenset({"pandas", "polars", "pyarrow"})
 """Packages whose tables DuckDB reads where they are."""
@@ -105,7 +105,7 @@ def _register(connection: Any, name: str, value: Any) -> None:  # Any: DuckDB's 
         raise NodeError(f"'{name}' is no table: it is an empty list, whose columns are not known", hint)
     rows = [{column: row.get(column) for column in columns} for row in value]
     quoted = '"' + name.replace('"', '""') + '"'
-    connection.execute(f"CREATE TABLE {quoted} AS SELECT unnest($rows, max_depth := 2)", {"rows": rows})  # noqa: S608 the name is quoted, the rows are bound
+    connection.execute(f"CREATE TABLE {quoted} AS SELECT unnest($rows, max_depth := 2)", {"rows": rows})
 
 
 def _kind_of(value: object) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 from flownb.errors import DatabaseConnectionError, QueryError, kinds_of
 from flownb.templates.terms import REDACTED
 
-_POINTER: Final = re.compile(r"^(?:LINE \d+:|\s*\^)")
+_POINTER: Final = re.compile(r"^(?:LINE \d+:|CONTEXT:|\s*\^)")
 """Lines that show the statement: it is not as the person wrote it."""
 _LONGEST: Final = 1000
 

@@ -12,8 +12,7 @@ from typing import Any, Final, Protocol
 from flownb.errors import NodeError
 from flownb.model.sql_node import SqlOutput
 from flownb.runtimes.sql.stopping import Stopper
-from flownb.templates.sql.statement import NoItems, Parameter, Statement
-from flownb.templates.sql.value import Column
+from flownb.templates.sql.value import Column, NoItems, Parameter, Statement
 
 PREFIX: Final = "flownb_"
 """How the names of bound parameters begin."""
@@ -163,10 +162,9 @@ def result_of(output: SqlOutput, columns: Sequence[str], rows: Callable[[], Iter
             return [dict(zip(columns, map(_kept, row), strict=True)) for row in rows()]
         case SqlOutput.DATAFRAME:
             check_names(columns)
-            frame = data_frames().DataFrame.from_records(
+            return data_frames().DataFrame.from_records(
                 [tuple(map(_kept, row)) for row in rows()], columns=columns, coerce_float=True
             )
-            return frame
 
 
 def _scalar(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> object:

@@ -15,9 +15,9 @@ from flownb.runtimes.sql import databases, duck
 from flownb.runtimes.sql.query import Database, Query, rows_in
 from flownb.runtimes.sql.stopping import Stopper, in_thread, stoppable
 from flownb.templates.expressions import evaluate_apart, render_apart, render_statement
-from flownb.templates.sql.statement import Statement, count_statements
 from flownb.templates.sql.tables import table_names
-from flownb.templates.sql.value import ROW, EachRow
+from flownb.templates.sql.tokens import count_statements
+from flownb.templates.sql.value import ROW, EachRow, Statement
 from flownb.templates.terms import REDACTED
 
 _DUCKDB: Final = "duckdb:///"

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, ValuesView
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from flownb.templates.limits import BUDGET
 from flownb.templates.sql.tokens import Token, TokenKind, tokens_of
-from flownb.templates.sql.value import Bound
+from flownb.templates.sql.value import Bound, NoItems, Parameter, Statement
 
 _STAND_IN: Final = "\ufdd0"
 """Stands for a value while the text is looked at: a character that Unicode leaves to programs."""
-_LISTS: Final = (list, tuple, AbstractSet, range, type({}.values()))
-_IN_OWN_WORDS: Final = frozenset({"TRIGGER", "PROCEDURE", "FUNCTION", "PACKAGE"})
-"""What a CREATE makes whose text holds statements, each with its `;`."""
 
 
 class _HasOffset(Protocol):
@@ -35,35 +32,6 @@ class Misplaced:
     """What to write; `{}` stands for the `{{ … }}`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A value that is bound."""
-
-    value: object
-    """The value; a `Column` where each of many rows gives it."""
-
-
-@dataclass(frozen=True, slots=True)
-class NoItems:
-    """`IN` and an empty list: nothing is in it, which databases have no common way to say."""
-
-    is_not: bool
-    """Whether it is `NOT IN`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """A statement without its values, which stand beside it."""
-
-    pieces: tuple[str | Parameter | NoItems, ...]
-    """Text and what is bound between it, in order."""
-
-    @property
-    def text(self) -> str:
-        """The text, with `?` for every value."""
-        return "".join(piece if isinstance(piece, str) else "?" for piece in self.pieces)
-
-
 def check_statement(parts: Sequence[str | _HasOffset]) -> list[Misplaced]:
     """Return the values of a statement that cannot stand where they do.
 
@@ -71,26 +39,6 @@ def check_statement(parts: Sequence[str | _HasOffset]) -> list[Misplaced]:
         parts: The stretches of the statement's text, and the slots between them.
     """
     return [place for place in _Places(parts).found if isinstance(place, Misplaced)]
-
-
-def count_statements(text: str) -> tuple[int, int]:
-    """Return how many statements a text holds, up to 2, and where the second begins; what a CREATE TRIGGER holds is its own."""
-    begun, ended, makes = 0, True, False
-    for token in tokens_of(text):
-        if token.kind is TokenKind.COMMENT:
-            continue
-        if token.text == ";":
-            ended = not (makes and begun)
-        elif ended:
-            begun, ended = begun + 1, False
-            makes = token.word == "CREATE"
-            if begun > 1:
-                return begun, token.start
-        elif makes and token.word in _IN_OWN_WORDS:
-            return 1, 0
-        elif token.word in {"AS", "ON"} or token.text == "(":
-            makes = False
-    return begun, 0
 
 
 def make_statement(parts: Sequence[str | Bound], refuse: Callable[[Misplaced], Exception]) -> Statement:
@@ -107,8 +55,8 @@ def make_statement(parts: Sequence[str | Bound], refuse: Callable[[Misplaced], E
         if isinstance(place, Misplaced):
             raise refuse(place)
         assert isinstance(slot, Bound)
-        items = _plain(slot.value)
-        if isinstance(items, _LISTS) and not len(items) and place.is_put:
+        items = _items(slot.value) if place.is_put else None
+        if items == []:
             if place.in_start < 0:
                 hint = "an empty list can only stand behind IN, as `IN {}`"
                 raise refuse(Misplaced(slot.offset, "where a value is needed, and it is an empty list", hint))
@@ -116,29 +64,34 @@ def make_statement(parts: Sequence[str | Bound], refuse: Callable[[Misplaced], E
             done = place.in_end
             continue
         pieces.append(places.text[done:start])
-        pieces += _bound(items, is_bare=place.is_among) if place.is_put else ()
+        pieces += _bound(slot.value, is_bare=place.is_among) if place.is_put else ()
         done = start + 1
     pieces.append(places.text[done:])
     return Statement(tuple(_joined(pieces)))
 
 
-def _plain(value: object) -> object:
-    """Return an array or a column of a table as a list of Python's own values."""
+def _items(value: Any) -> list[object] | None:  # Any: whatever a node made.
+    """Return the items of a list, a set, an array or a column of a table; None: it is a value by itself."""
     to_list = getattr(value, "tolist", None) or getattr(value, "to_list", None)
-    return to_list() if callable(to_list) and not isinstance(value, type) else value
+    if callable(to_list) and not isinstance(value, type):
+        value = to_list()  # Of one number it makes that.
+    if not isinstance(value, list | tuple | AbstractSet | range | ValuesView):
+        return None
+    return BUDGET.get().gather(value)
 
 
 def _bound(value: object, *, is_bare: bool = False) -> Iterator[str | Parameter]:
     """Yield what stands for a value: of a list its items, in parentheses where it does not stand in some."""
-    if not isinstance(value, _LISTS):
+    items = _items(value)
+    if items is None:
         yield Parameter(value)
         return
     if not is_bare:
         yield "("
-    for place, item in enumerate(BUDGET.get().gather(value)):
+    for place, item in enumerate(items):
         if place:
             yield ", "
-        yield from _bound(_plain(item))
+        yield from _bound(item)
     if not is_bare:
         yield ")"
 

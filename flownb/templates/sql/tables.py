@@ -102,9 +102,7 @@ def _is_table(tokens: Sequence[Token], place: int, level: _Level) -> bool:
     word = token.word
     if word == "FROM" and level.is_query and not _is_distinct_from(tokens, place):
         level.expects = level.lists = True
-    elif word == "JOIN" and level.is_query:
-        level.expects = True
-    elif word in _NAMES_FIRST and _begins(tokens, place) and _text(tokens, place + 1) != "(":
+    elif (word == "JOIN" and level.is_query) or _names_first(tokens, place):
         level.expects = True
     elif word in _ENDS:
         level.expects = level.lists = False
@@ -159,6 +157,11 @@ def _closing(tokens: Sequence[Token]) -> dict[int, int]:
 def _begins(tokens: Sequence[Token], place: int) -> bool:
     """Return whether a query begins here."""
     return place == 0 or tokens[place - 1].text in {"(", ";"} or tokens[place - 1].word in {"AS", "EXPLAIN", "ANALYZE"}
+
+
+def _names_first(tokens: Sequence[Token], place: int) -> bool:
+    """Return whether a word begins a query and is followed by a table."""
+    return tokens[place].word in _NAMES_FIRST and _begins(tokens, place) and _text(tokens, place + 1) != "("
 
 
 def _is_distinct_from(tokens: Sequence[Token], place: int) -> bool:

@@ -1,6 +1,6 @@
-"""SQL text in words and signs, with what stands in quotes and comments told apart.
+r"""SQL text in words and signs, with what stands in quotes and comments told apart.
 
-Of what the databases have in common: SQL-92, 5.2, and beside it PostgreSQL's `$tag$ … $tag$`, `E'\\''` and nested comments
+Of what the databases have in common: SQL-92, 5.2, and beside it PostgreSQL's `$tag$ … $tag$`, `E'\''` and nested comments
 (https://www.postgresql.org/docs/current/sql-syntax-lexical.html), which DuckDB has too, and MySQL's backquotes.
 """
 
@@ -69,7 +69,10 @@ _TOKEN: Final = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_KINDS: Final = {**{kind.value: kind for kind in TokenKind}, "nested": TokenKind.COMMENT, "tag": TokenKind.TEXT}
 _COMMENT_END: Final = re.compile(r"/\*|\*/")
+_IN_OWN_WORDS: Final = frozenset({"TRIGGER", "PROCEDURE", "FUNCTION", "PACKAGE"})
+"""What a CREATE makes whose text holds statements, each with its `;`."""
 
 
 def tokens_of(text: str) -> Iterator[Token]:
@@ -78,11 +81,10 @@ def tokens_of(text: str) -> Iterator[Token]:
     while place < len(text):
         found = _TOKEN.match(text, place)
         assert found is not None, "the last branch takes any character"
-        kind = found.lastgroup if found.lastgroup != "tag" else "text"
+        kind = found.lastgroup or ""
         end = _comment_end(text, place) if kind == "nested" else found.end()
         if kind != "space":
-            kind = "comment" if kind == "nested" else kind
-            yield Token(TokenKind(kind), text[place:end], place)
+            yield Token(_KINDS[kind], text[place:end], place)
         place = end
 
 
@@ -94,3 +96,23 @@ def _comment_end(text: str, start: int) -> int:
         if not depth:
             return place
     return len(text)
+
+
+def count_statements(text: str) -> tuple[int, int]:
+    """Return how many statements a text holds, up to 2, and where the second begins; what a CREATE TRIGGER holds is its own."""
+    begun, ended, makes = 0, True, False
+    for token in tokens_of(text):
+        if token.kind is TokenKind.COMMENT:
+            continue
+        if token.text == ";":
+            ended = not (makes and begun)
+        elif ended:
+            begun, ended = begun + 1, False
+            makes = token.word == "CREATE"
+            if begun > 1:
+                return begun, token.start
+        elif makes and token.word in _IN_OWN_WORDS:
+            return 1, 0
+        elif token.word in {"AS", "ON"} or token.text == "(":
+            makes = False
+    return begun, 0

@@ -1,4 +1,4 @@
-"""A value on its way into an SQL statement: never a part of its text, always a parameter that is bound."""
+"""Values on their way into an SQL statement: never a part of its text, always parameters that are bound."""
 
 from __future__ import annotations
 
@@ -44,3 +44,32 @@ class EachRow(Mapping[str, Column]):
 
     def __len__(self) -> int:
         return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A value that is bound."""
+
+    value: object
+    """The value; a `Column` where each of many rows gives it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoItems:
+    """`IN` and an empty list: nothing is in it, which databases have no common way to say."""
+
+    is_not: bool
+    """Whether it is `NOT IN`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement without its values, which stand beside it."""
+
+    pieces: tuple[str | Parameter | NoItems, ...]
+    """Text and what is bound between it, in order."""
+
+    @property
+    def text(self) -> str:
+        """The text, with `?` for every value."""
+        return "".join(piece if isinstance(piece, str) else "?" for piece in self.pieces)
