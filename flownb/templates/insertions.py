@@ -113,7 +113,7 @@ def _sql_problems(tree: nodes.Template, source: str) -> Iterator[ExpressionSynta
     """Yield what is wrong in an sql body, on the same ways."""
     found: dict[int, MisplacedInSql] = {}
     for parts in _ways(tree):
-        for misplaced in check_statement(parts):
+        for misplaced in check_statement([" " if part is _ANY else part for part in parts]):
             found.setdefault(misplaced.offset, misplaced)
     for offset in sorted(found):
         yield sql_problem(found[offset], source)

@@ -190,4 +190,4 @@ def _place(words: list[Token], place: int) -> _Place:
 
 
 def _is_wordy(character: str) -> bool:
-    return character.isalnum() or character in {"_", _STAND_IN} if character else False
+    return character.isalnum() or character == "_"

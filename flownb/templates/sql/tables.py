@@ -127,9 +127,8 @@ def _listed(
     tokens: Sequence[Token], place: int, end: int, closing: dict[int, int], *, is_recursive: bool
 ) -> Iterator[_Cte]:
     """Yield the names of one WITH: without RECURSIVE a name means itself only behind its own query."""
-    start = place
     while place < end and tokens[place].name:
-        name = tokens[place].name
+        name, start = tokens[place].name, place
         while place < end and tokens[place].word != "AS":
             place = closing.get(place, place) + 1
         while place < end and tokens[place].text != "(":

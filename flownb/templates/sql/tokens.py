@@ -73,6 +73,8 @@ _KINDS: Final = {**{kind.value: kind for kind in TokenKind}, "nested": TokenKind
 _COMMENT_END: Final = re.compile(r"/\*|\*/")
 _IN_OWN_WORDS: Final = frozenset({"TRIGGER", "PROCEDURE", "FUNCTION", "PACKAGE"})
 """What a CREATE makes whose text holds statements, each with its `;`."""
+_NOT_IN_OWN_WORDS: Final = frozenset({"TABLE", "VIEW", "INDEX", "SCHEMA", "DATABASE", "TYPE", "SEQUENCE"})
+"""What one makes whose text does not."""
 
 
 def tokens_of(text: str) -> Iterator[Token]:
@@ -113,6 +115,6 @@ def count_statements(text: str) -> tuple[int, int]:
                 return begun, token.start
         elif makes and token.word in _IN_OWN_WORDS:
             return 1, 0
-        elif token.word in {"AS", "ON"} or token.text == "(":
+        elif token.word in _NOT_IN_OWN_WORDS:
             makes = False
     return begun, 0
