@@ -60,11 +60,12 @@ class SqlRuntime:
 def _carry_out(
     node: SqlNode, scope: Scope, database: Database | None, rows: Any, stopper: Stopper
 ) -> object:  # Any: what `values` gives.
-    values = scope.values if rows is None else {**scope.values, ROW: EachRow()}
+    is_once = node.values is None
+    values = scope.values if is_once else {**scope.values, ROW: EachRow()}
     statement = render_statement(node.body, values)
     _check_one(statement)
     database = database or duck.in_memory(_tables(statement, scope))
-    return database.run(Query(statement, node.output, None if rows is None else rows_in(rows)), stopper)
+    return database.run(Query(statement, node.output, None if is_once else rows_in(rows)), stopper)
 
 
 def _check_one(statement: Statement) -> None:
