@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date, datetime, time
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -198,9 +198,17 @@ def _run(connection: sa.Connection, query: Query, stopper: Stopper, hide: Hide) 
         result = connection.execute(statement, parameters)
         value: object = {"rowcount": max(result.rowcount, 0)}
         if result.returns_rows:
-            value = result_of(query.output, list(result.keys()), result.fetchall)
+            value = result_of(query.output, list(result.keys()), partial(_fetched, result, dialect))
         stopper.check()
         return value
+
+
+def _fetched(result: sa.CursorResult[Any], dialect: sa.Dialect) -> Sequence[Sequence[Cell]]:
+    """Return all rows, with bytes as bytes."""
+    rows: Sequence[Sequence[Cell]] = [tuple(row) for row in result.fetchall()]
+    if dialect.driver == "psycopg2":  # It gives memoryviews.
+        rows = [[bytes(cell) if isinstance(cell, memoryview) else cell for cell in row] for row in rows]
+    return rows
 
 
 def _as_it_is(value: Cell) -> Cell:

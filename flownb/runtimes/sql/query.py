@@ -159,12 +159,10 @@ def result_of(output: SqlOutput, columns: Sequence[str], rows: Callable[[], Iter
             return _scalar(columns, rows())
         case SqlOutput.ROWS:
             check_names(columns)
-            return [dict(zip(columns, map(_kept, row), strict=True)) for row in rows()]
+            return [dict(zip(columns, row, strict=True)) for row in rows()]
         case SqlOutput.DATAFRAME:
             check_names(columns)
-            return data_frames().DataFrame.from_records(
-                [tuple(map(_kept, row)) for row in rows()], columns=columns, coerce_float=True
-            )
+            return data_frames().DataFrame.from_records(list(rows()), columns=columns, coerce_float=True)
 
 
 def _scalar(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> object:
@@ -172,7 +170,7 @@ def _scalar(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> object:
     if len(columns) != 1 or len(found) > 1:
         size = f"{len(found):,} {'row' if len(found) == 1 else 'rows'} of {len(columns)} {'column' if len(columns) == 1 else 'columns'}"
         raise NodeError(f"`output: scalar` is one value, and there are {size}", "select one column of one row")
-    return _kept(found[0][0]) if found else None
+    return found[0][0] if found else None
 
 
 def check_names(columns: Sequence[str]) -> None:
@@ -180,11 +178,6 @@ def check_names(columns: Sequence[str]) -> None:
     if len(set(columns)) < len(columns):
         twice = next(name for name in columns if columns.count(name) > 1)
         raise NodeError(f"two columns are called '{twice}'", "name them: `SELECT a.id AS a_id, b.id AS b_id`")
-
-
-def _kept(cell: Cell) -> Cell:
-    """Return a cell as it is kept."""
-    return bytes(cell) if isinstance(cell, memoryview | bytearray) else cell
 
 
 def data_frames() -> Any:  # Any: pandas carries no types here.
