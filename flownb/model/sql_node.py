@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Final
+
+from pydantic import field_validator
 
 from flownb.model.nodes import Leaf
+
+_FILES: Final = (".db", ".sqlite", ".sqlite3", ".duckdb")
+"""How the names of databases' files end."""
 
 
 class SqlOutput(StrEnum):
@@ -33,6 +38,14 @@ class SqlNode(Leaf):
     """What its value is, where the statement gives rows."""
     values: str | None = None
     """The expression for many rows: the statement is carried out for each, all in one transaction."""
+
+    @field_validator("connection")
+    @classmethod
+    def _is_no_file(cls, value: str | None) -> str | None:
+        """Refuse a file's name, which would be read as an expression."""
+        if value is not None and "://" not in value and value.endswith(_FILES):
+            raise ValueError(f"{value!r} is a file's name and no URL")
+        return value
 
     @classmethod
     def is_expression(cls, key: str, text: str) -> bool:

@@ -39,7 +39,7 @@ WANTED: Final[Mapping[str, str]] = {
     "description": "text",
     "allow_paths": "a list of folders",
     "secrets": "a list of names",
-    "connection": "a URL, or an expression that gives one or an engine",
+    "connection": "a URL, as `sqlite:///shop.db`, or an expression that gives one or an engine",
     "values": "an expression that gives the rows",
 }
 """Property → what it takes, where pydantic's own words would not do."""

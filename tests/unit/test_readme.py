@@ -104,7 +104,7 @@ def rows_below(heading: str) -> list[list[str]]:
 
 
 def test_the_tables_list_what_this_version_has() -> None:
-    kinds = {row[0]: words_in(row[2]) for row in rows_below("What there is")[1:10]}
+    kinds = {row[0]: words_in(row[2]) for row in rows_below("What there is")[1:11]}
     shown: set[str] = set().union(*(words_in(cell) for cell in kinds))
     known = {word for kind in BUILTIN_KINDS.values() for word in (kind.TITLE, *kind.ALIASES)}
     assert shown == known | {"branch", "parallel"}
@@ -112,7 +112,7 @@ def test_the_tables_list_what_this_version_has() -> None:
         for kind in BUILTIN_KINDS.values():
             if kind.TITLE in words_in(cell):
                 assert keys == own_keys(kind)
-    properties: set[str] = set().union(*(words_in(row[1]) for row in rows_below("What there is")[11:]))
+    properties: set[str] = set().union(*(words_in(row[1]) for row in rows_below("What there is")[12:]))
     assert properties == (COMMON_KEYS | MARKERS) - {"type"} | set(ExecutorName)
 
 
