@@ -39,6 +39,8 @@ class Use(Frozen):
     """Where it stands."""
     guarded: bool = False
     """Whether the text itself allows for the name being missing (`x is defined`, `x | default(1)`)."""
+    is_table: bool = False
+    """Whether it is named as a table, which is read where it is stored."""
 
 
 class Rate(Frozen):

@@ -77,7 +77,7 @@ def _tables(body: Value, plain: str, ids: Collection[str]) -> Iterator[Use]:
             name = folded.get(name.casefold(), name)
         if name not in seen and not (name.startswith(_DATABASES_OWN) and name not in ids):
             seen.add(name)
-            yield Use(name=name, span=body.place(*_place(plain, table.start), table.length))
+            yield Use(name=name, span=body.place(*_place(plain, table.start), table.length), is_table=True)
 
 
 def _place(text: str, offset: int) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """SQL over 1,000,000 rows against bare DuckDB: `python -m tests.benchmarks.sql`.
 
-Each case is carried out by the runtime and by DuckDB alone, in turn and in the same process; the limit is 1.2 ×. What a whole run
+Each case is carried out by the runtime and by DuckDB alone, in turn and in the same process; the limit is 1.2 times. What a whole run
 takes besides, as for keeping the value, is shown and has no limit here.
 """
 
@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -67,6 +68,11 @@ def rows_of(result: Any) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
+def as_frame(result: Any) -> object:
+    """Return what a result gives, as a DataFrame."""
+    return result.df()
+
+
 def bare(tables: dict[str, Any], sql: str, fetch: Callable[[Any], object]) -> object:
     """Carry a statement out by DuckDB alone."""
     with duckdb.connect() as connection:
@@ -86,7 +92,7 @@ def compare(title: str, own: Callable[[], object], other: Callable[[], object]) 
             if turn:
                 times.append(time.perf_counter() - begun)
     ours, theirs = map(median, taken)
-    print(f"{title:44} {ours * 1e3:9.1f} ms {theirs * 1e3:9.1f} ms {ours / theirs:6.2f} ×")
+    print(f"{title:44} {ours * 1e3:9.1f} ms {theirs * 1e3:9.1f} ms {ours / theirs:6.2f} times")
     return ours / theirs <= LIMIT
 
 
@@ -115,12 +121,10 @@ def main() -> int:
         ("JOIN of a million with a thousand", JOINED, "rows", rows_of),
         ("100,000 rows as objects", TENTH, "rows", rows_of),
         ("a million rows as objects", WHOLE, "rows", rows_of),
-        ("a million rows as a DataFrame", WHOLE, "dataframe", lambda result: result.df()),
+        ("a million rows as a DataFrame", WHOLE, "dataframe", as_frame),
     ):
         node = node_of(SqlNode, sql, output=output)
-        good &= compare(
-            title, lambda node=node: run(node, tables), lambda sql=sql, fetch=fetch: bare(tables, sql, fetch)
-        )
+        good &= compare(title, partial(run, node, tables), partial(bare, tables, sql, fetch))
     whole_run()
     return 0 if good else 1
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import pickle
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +31,7 @@ from flownb.errors import DatabaseConnectionError, ExpressionError, NodeError, Q
 from flownb.executors.interrupt import MainInterrupts
 from flownb.executors.local import MainExecutor, MainQueue
 from flownb.model.sql_node import SqlNode
+from flownb.runs.kept import KeptValues
 from flownb.runtimes.sql.runtime import SqlRuntime
 from tests.nodes import HereCaller, node_of, run_node, scope_of
 
@@ -495,6 +498,7 @@ def test_other_nodes_go_on_while_a_query_runs(sqlite: Run, tmp_path: Path) -> No
 
 
 def finished(text: str, folder: Path, **inputs: object) -> flownb.Run:
+    folder.mkdir(exist_ok=True)
     path = folder / "a.flow.md"
     path.write_text(text)
     return flownb.run(path, inputs)
@@ -628,3 +632,136 @@ SELECT sum(a)::INTEGER + {{ index }} FROM part
 def test_a_template_error_is_the_nodes(sqlite: Run) -> None:
     with pytest.raises(ExpressionError, match="nope"):
         sqlite("SELECT {{ x.nope }}", {"x": {}})
+
+
+STORED = """# A
+## Pandas
+```python
+import pandas as pd
+days = pd.to_datetime(["2026-01-01", None, "2026-01-03"])
+pd.DataFrame({"n": [1, 2, 3], "f": [1.5, None, 2.0], "it's": ["x", None, "z"], "d": days}, index=[7, 8, 9])
+```
+## Polars
+```python
+import polars as pl
+pl.DataFrame({"n": [1, 2], "f": [float("nan"), None], "day": [None, __import__("datetime").date(2026, 1, 1)]})
+```
+## Arrow
+```python
+import pyarrow as pa
+pa.table({"n": [3, None], "t": ["x", "y"], "b": [True, False]})
+```
+## Objects
+```python
+import pandas as pd
+pd.DataFrame({"n": [1, 2], "o": [{"a": 1}, None]})
+```
+## Listed
+```python
+[{"n": number, "text": "x" * 100} for number in range(1_000)]
+```
+## Stop
+- needs: [pandas, polars, arrow, objects, listed]
+```python
+assert 0
+```
+## All pandas
+- needs: stop
+```sql
+SELECT * FROM Pandas
+```
+## Sum
+- needs: stop
+- output: scalar
+```sql
+SELECT sum(f) FROM pandas
+```
+## All polars
+- needs: stop
+```sql
+SELECT n, isnan(f) AS is_nan, day FROM polars
+```
+## All arrow
+- needs: stop
+```sql
+SELECT * FROM arrow
+```
+## Also objects
+- needs: stop
+```sql
+SELECT * FROM objects
+```
+## Also listed
+- needs: stop
+```sql
+SELECT count(*) AS n, sum(length(text)) AS size FROM listed
+```
+## Both ways
+- needs: stop
+```sql
+SELECT n, {{ arrow.num_rows }} AS rows FROM arrow ORDER BY n
+```
+"""
+
+
+def test_stored_tables_are_read_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    load = KeptValues.load
+
+    def noting(self: KeptValues, key: str, value: Any) -> object:
+        loaded.append(key)
+        return load(self, key, value)
+
+    whole = finished(STORED.replace("assert 0", "1"), tmp_path / "whole")
+    run = finished(STORED, tmp_path / "stored")
+    assert (whole.status, run.status) == ("completed", "failed")
+    monkeypatch.setattr(KeptValues, "load", noting)
+    (tmp_path / "stored/a.flow.md").write_text(STORED.replace("assert 0", "1"))
+    resumed = flownb.resume(run.id, state_dir=tmp_path / "stored/.flownb")
+    assert resumed.status == "completed", resumed.errors
+    during = sorted(loaded)
+    for name in ("all_pandas", "sum", "all_polars", "all_arrow", "also_objects", "also_listed", "both_ways"):
+        assert resumed[name] == whole[name], name
+    assert resumed["sum"] == 3.5
+    first: Any = resumed["all_pandas"]
+    assert first[1] == {"n": 2, "f": None, "it's": None, "d": None}
+    assert set(during) == {"objects", "listed", "arrow"}
+
+
+def test_a_stored_table_that_is_damaged_is_named(tmp_path: Path) -> None:
+    run = finished(STORED, tmp_path)
+    for path in tmp_path.rglob("*.parquet"):
+        path.chmod(0o600)
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+    (tmp_path / "a.flow.md").write_text(STORED.replace("assert 0", "1"))
+    resumed = flownb.resume(run.id, state_dir=tmp_path / ".flownb")
+    assert resumed.status == "failed"
+    assert "is damaged" in resumed.errors[0].message
+
+
+def test_other_files_beside_a_stored_table_are_not_reached(tmp_path: Path) -> None:
+    text = STORED.replace(
+        "SELECT * FROM arrow", "SELECT * FROM arrow, read_text({{ __file }})".replace("__file", "env.SOME")
+    )
+    run = finished(text, tmp_path)
+    (tmp_path / "a.flow.md").write_text(text.replace("assert 0", "1"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOME", str(tmp_path / "a.flow.md"))
+        resumed = flownb.resume(run.id, state_dir=tmp_path / ".flownb")
+    assert "PermissionException" in str([error.message for error in resumed.errors])
+
+
+def test_parsing_needs_neither_duckdb_nor_sqlalchemy(tmp_path: Path) -> None:
+    (tmp_path / "a.flow.md").write_text("# A\n## B\n```sql\nSELECT 1\n```\n")
+    code = "import sys, flownb; flownb.parse(open('a.flow.md').read()); print([n for n in ('duckdb', 'sqlalchemy', 'pandas') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("missing", ["duckdb", "sqlalchemy"])
+def test_a_missing_extra_is_one_error_that_says_what_to_do(tmp_path: Path, missing: str) -> None:
+    (tmp_path / "a.flow.md").write_text("# A\n## B\n```sql\nSELECT 1\n```\n")
+    code = f"import sys; sys.modules[{missing!r}] = None; import flownb; run = flownb.run('a.flow.md'); print(run.log)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert f"`sql` nodes need {missing}, which is not installed" in done.stdout
+    assert "pip install 'flownb[sql]'" in done.stdout

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import duckdb
 
+from flownb.artifacts.lazy_table import LazyTable
 from flownb.errors import NodeError
 from flownb.model.sql_node import SqlOutput
 from flownb.runtimes.sql.failing import hiding, refused
+from flownb.runtimes.sql.in_place import literal, quoted_name, view_of
 from flownb.runtimes.sql.query import Cell, Query, check_names, data_frames, names_of, result_of
 from flownb.runtimes.sql.stopping import Stopper
 from flownb.templates.sql.value import NoItems
@@ -63,7 +65,18 @@ class DuckDatabase:
 
 def in_memory(tables: Mapping[str, object]) -> DuckDatabase:
     """Return a DuckDB in memory in which values are tables."""
-    return DuckDatabase(lambda: duckdb.connect(":memory:", config=_CLOSED), tables)
+    return DuckDatabase(lambda: _closed([table for table in tables.values() if isinstance(table, LazyTable)]), tables)
+
+
+def _closed(stored: Sequence[LazyTable]) -> Any:  # Any: DuckDB's connection.
+    """Return a connection in memory that reaches some stored tables and nothing else."""
+    if not stored:
+        return duckdb.connect(":memory:", config=_CLOSED)
+    connection = duckdb.connect(":memory:", config=_OWN)
+    paths = ", ".join(literal(str(table.path())) for table in stored)
+    connection.execute(f"SET allowed_paths = [{paths}]")
+    connection.execute("SET enable_external_access = false")
+    return connection
 
 
 def open_file(path: Path | None) -> DuckDatabase:
@@ -87,6 +100,12 @@ def _register(connection: Any, name: str, value: Any) -> None:  # Any: DuckDB's 
     Raises:
         NodeError: It is none.
     """
+    if isinstance(value, LazyTable):
+        view = view_of(connection, value)
+        if view is not None:
+            connection.execute(f"CREATE VIEW {quoted_name(name)} AS {view}")
+            return
+        value = value.load()
     package = type(value).__module__.partition(".")[0]
     if package in _TABLES and not isinstance(value, list):
         if package == "pandas" and getattr(value, "columns", None) is not None:
@@ -104,8 +123,7 @@ def _register(connection: Any, name: str, value: Any) -> None:  # Any: DuckDB's 
         hint = f"skip the node where there is nothing: `- when: {name}`, or give a DataFrame with its columns"
         raise NodeError(f"'{name}' is no table: it is an empty list, whose columns are not known", hint)
     rows = [{column: row.get(column) for column in columns} for row in value]
-    quoted = '"' + name.replace('"', '""') + '"'
-    connection.execute(f"CREATE TABLE {quoted} AS SELECT unnest($rows, max_depth := 2)", {"rows": rows})
+    connection.execute(f"CREATE TABLE {quoted_name(name)} AS SELECT unnest($rows, max_depth := 2)", {"rows": rows})
 
 
 def _kind_of(value: object) -> str:
