@@ -30,9 +30,14 @@ import flownb
 from flownb.errors import DatabaseConnectionError, ExpressionError, NodeError, QueryError
 from flownb.executors.interrupt import MainInterrupts
 from flownb.executors.local import MainExecutor, MainQueue
-from flownb.model.sql_node import SqlNode
+from flownb.model.sql_node import SqlNode, SqlOutput
 from flownb.runs.kept import KeptValues
+from flownb.runtimes.sql import databases, duck
+from flownb.runtimes.sql.failing import hiding, refused
+from flownb.runtimes.sql.query import Database, Query
 from flownb.runtimes.sql.runtime import SqlRuntime
+from flownb.runtimes.sql.stopping import QueryStoppedError, Stopper
+from flownb.templates.expressions import render_statement
 from tests.nodes import HereCaller, node_of, run_node, scope_of
 
 FOREVER = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
@@ -765,3 +770,60 @@ def test_a_missing_extra_is_one_error_that_says_what_to_do(tmp_path: Path, missi
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert f"`sql` nodes need {missing}, which is not installed" in done.stdout
     assert "pip install 'flownb[sql]'" in done.stdout
+
+
+class Late(Stopper):
+    """Is stopped when all is done but the commit."""
+
+    def check(self) -> None:
+        self.stop()
+        super().check()
+
+
+@pytest.mark.parametrize("scheme", ["sqlite", "duckdb"])
+def test_what_is_stopped_just_before_its_commit_is_rolled_back(tmp_path: Path, scheme: str) -> None:
+    def database() -> Database:
+        url, path = f"sqlite:///{tmp_path}/a.db", tmp_path / "a.duckdb"
+        return databases.open_url(url, tmp_path) if scheme == "sqlite" else duck.open_file(path)
+
+    def query(body: str) -> Query:
+        return Query(render_statement(body, {}), SqlOutput.SCALAR)
+
+    database().run(query("CREATE TABLE t (a INTEGER)"), Stopper())
+    with pytest.raises(QueryStoppedError):
+        database().run(query("INSERT INTO t VALUES ({{ 1 }})"), Late())
+    assert database().run(query("SELECT count(*) FROM t"), Stopper()) == 0
+    early = Stopper()
+    early.stop()
+    with pytest.raises(QueryStoppedError):
+        database().run(query("INSERT INTO t VALUES ({{ 1 }})"), early)
+
+
+def test_a_driver_that_cannot_stop_is_left_behind_and_nothing_of_it_is_kept(
+    tmp_path: Path, sqlite: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sqlite("CREATE TABLE t (a)")
+    monkeypatch.setattr(databases, "_canceller", lambda _connection: None)
+    numbers = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 2000000) SELECT x FROM c"
+    begun = time.monotonic()
+    with pytest.raises(TimeoutError):
+        sqlite(f"INSERT INTO t {numbers}", None, 0.1)
+    assert time.monotonic() - begun < 0.8
+    for thread in threading.enumerate():
+        if thread.name == "flownb-sql":
+            thread.join(20)
+    assert sqlite("SELECT count(*) FROM t", output="scalar") == 0
+
+
+def test_a_password_is_taken_out_of_whatever_a_driver_says() -> None:
+    error = refused(
+        ValueError("cannot open x://ana:pa%2Fss@h\nLINE 1: SELECT\n  ^\nDETAIL: pa/ss"),
+        hiding(["pa/ss", "pa%2Fss", ""]),
+    )
+    assert error.message == "ValueError: cannot open x://ana:•••@h; DETAIL: •••"
+
+
+def test_a_table_is_never_some_variable_of_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duck, "hidden", pd.DataFrame({"a": [1]}), raising=False)
+    with pytest.raises(QueryError, match="CatalogException"):
+        run("SELECT * FROM hidden")
