@@ -826,4 +826,4 @@ def test_a_password_is_taken_out_of_whatever_a_driver_says() -> None:
 def test_a_table_is_never_some_variable_of_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duck, "hidden", pd.DataFrame({"a": [1]}), raising=False)
     with pytest.raises(QueryError, match="CatalogException"):
-        run("SELECT * FROM hidden")
+        run("SELECT * FROM hidden", connection="duckdb:///:memory:")
