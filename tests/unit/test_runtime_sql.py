@@ -127,8 +127,12 @@ def test_values_become_what_sqlite_has(sqlite: Run, value: object, kept: object)
     assert sqlite("SELECT {{ x }}", {"x": value}, output="scalar") == kept
 
 
+# SQLAlchemy 2.0 takes `%(a)s` in a text for one of its own parameters, and says so; 2.1 does not.
+PYFORMAT = [] if sa.__version__.startswith("2.0.") else ["%(a)s"]
+
+
 @pytest.mark.parametrize(
-    "text", ["12:30 :x", "100% %s %(a)s", "\\:x \\", "::int", "?", "$1", "a ':b' \":c\"", ":flownb_1"]
+    "text", [*PYFORMAT, "12:30 :x", "100% %s", "\\:x \\", "::int", "?", "$1", "a ':b' \":c\"", ":flownb_1"]
 )
 @pytest.mark.parametrize("connection", [None, "sqlite://"])
 def test_signs_in_texts_are_text(text: str, connection: str | None) -> None:
