@@ -30,7 +30,7 @@ FOREVER = """%%flow
 ## Long
 - connection: shop
 ```sql
-WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c
+WITH RECURSIVE c(x) AS (SELECT begun() UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c
 ```
 """
 
@@ -47,9 +47,10 @@ def test_a_notebooks_connection_and_its_tables(tmp_path: Path) -> None:
 
 def test_the_stop_button_stops_a_query_on_the_notebooks_own_thread(tmp_path: Path) -> None:
     with kernel(cwd=tmp_path) as k:
-        assert k.run("%load_ext flownb\nimport sqlite3\nshop = sqlite3.connect(':memory:')").ok
+        setup = "%load_ext flownb\nimport pathlib, sqlite3\nshop = sqlite3.connect(':memory:')\n"
+        assert k.run(setup + "shop.create_function('begun', 0, lambda: pathlib.Path('begun').write_text('1'))").ok
         cell = k.start(FOREVER)
-        cell.wait_for("long")
+        k.wait_until((tmp_path / "begun").exists, "the query")
         begun = time.monotonic()
         k.interrupt()
         cell.finish()

@@ -9,6 +9,7 @@ from decimal import Decimal
 from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 from uuid import UUID
@@ -23,6 +24,8 @@ from flownb.runtimes.sql.query import Cell, Query, result_of
 from flownb.runtimes.sql.stopping import Stopper
 from flownb.templates.sql.value import NoItems
 
+_STEPS: Final = 100_000
+"""Steps of SQLite's machine, some milliseconds, between two looks for a signal."""
 _CANCEL_S: Final = 5.0
 """Seconds that a server may take to hear that a query is to stop."""
 _DRIVERS: Final = {
@@ -194,7 +197,13 @@ def _run(connection: sa.Connection, query: Query, stopper: Stopper, hide: Hide) 
     parameters = query.parameters(_for_sqlite if dialect.name == "sqlite" else _as_it_is)
     if query.rows is not None and not parameters:
         return {"rowcount": 0}
-    with _told(hide), _manual_commit(connection), stopper.armed(_canceller(connection)), connection.begin():
+    with (
+        _told(hide),
+        _manual_commit(connection),
+        _hearing(connection),
+        stopper.armed(_canceller(connection)),
+        connection.begin(),
+    ):
         result = connection.execute(statement, parameters)
         value: object = {"rowcount": max(result.rowcount, 0)}
         if result.returns_rows:
@@ -263,6 +272,20 @@ def _manual_commit(connection: sa.Connection) -> Iterator[None]:
     finally:
         with suppress(Exception):  # It is lost, and what was wrong is told already.
             setattr(driver, name, before)
+
+
+@contextmanager
+def _hearing(connection: sa.Connection) -> Iterator[None]:
+    """Let Python hear of the stop button while SQLite works on the main thread: it looks for signals between bytecodes only."""
+    driver: Any = connection.connection.driver_connection  # Any: as above.
+    if current_thread() is not main_thread() or not hasattr(driver, "set_progress_handler"):
+        yield
+        return
+    driver.set_progress_handler(lambda: 0, _STEPS)
+    try:
+        yield
+    finally:
+        driver.set_progress_handler(None, 0)
 
 
 @contextmanager
