@@ -35,6 +35,7 @@ check: $(STAMP)
 
 test: check
 	.ci/system chromium
+	.ci/system postgresql
 	$(BIN)/python -m pytest
 
 torture: $(STAMP)

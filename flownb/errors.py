@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, JsonValue
@@ -73,6 +73,16 @@ class Failure(BaseModel):
         }
 
 
+def kinds_of(error: BaseException) -> Iterator[str]:
+    """Yield the names of an error's classes, as `retry: {on: …}` takes them: alone, and behind each package they are in."""
+    for kind in type(error).__mro__:
+        yield kind.__name__
+        package = kind.__module__
+        while package:  # A class is known by the packages above its module too: `json.JSONDecodeError`.
+            yield f"{package}.{kind.__qualname__}"
+            package = package.rpartition(".")[0]
+
+
 class FlowError(Exception):
     """Something that flownb could not do. The tree:
 
@@ -87,6 +97,8 @@ class FlowError(Exception):
         - `ModelConnectionError`: it could not be reached, or its answer broke off
         - `ModelTimeoutError`: it did not answer in time
       - `AnswerError`: a language model's answer is not what was asked for
+      - `QueryError`: a database refused a statement
+        - `DatabaseConnectionError`: there is no connection to a database, or it was lost
       - `NodeTimeoutError`: an attempt took longer than its `timeout`
       - `NodeConnectionError`: what a node talked to could not be reached, or broke off
       - `HttpStatusError`: a server answered with a status of 400 or more
@@ -223,6 +235,27 @@ class AnswerError(NodeError):
 
     retry_after_s = 0.0
     """Nothing is gained by waiting."""
+
+
+class QueryError(NodeError):
+    """A database refused a statement."""
+
+    def __init__(self, message: str, hint: str = "", kinds: Sequence[str] = ()) -> None:
+        """Say what the database said.
+
+        Args:
+            message: Its error's class and what that says, without what must not be seen.
+            hint: What to do about it.
+            kinds: The names of its error's classes, as `retry: {on: …}` takes them.
+        """
+        super().__init__(message, hint)
+        self.args = (message, hint, tuple(kinds))
+        self.kinds = tuple(kinds)
+        """The names of the database's error and its classes, with and without their module."""
+
+
+class DatabaseConnectionError(QueryError, ConnectionError):
+    """There is no connection to a database, or it was lost."""
 
 
 class NodeTimeoutError(NodeError, TimeoutError):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from flownb.artifacts.lazy_table import LazyTable, placed_in
 from flownb.engine.outcome import NodeResult
 from flownb.engine.values import to_stored
 from flownb.model import events as e
@@ -36,6 +39,10 @@ class Values(Protocol):
 
     def put_passing(self, extension: str, writer: Callable[[BinaryIO], None], /) -> str:
         """Do the same for a value that is to be dropped."""
+        ...
+
+    def path(self, name: str, /) -> Path:
+        """Return where a file is, seen to match its name; raises FlowError where it is damaged."""
         ...
 
     def load(self, key: str, value: StoredValue) -> object:
@@ -264,6 +271,15 @@ class Ledger:
         value = self.values[key] = self.kept.load(key, node.value)
         self.unloaded.discard(key)
         return value
+
+    def lazy(self, key: str) -> LazyTable | None:
+        """Return what reads the value of a node's key where it is stored; None: it is no table, or was loaded."""
+        node = self.state.nodes.get(key) if key in self.unloaded and key not in self.values else None
+        placed = placed_in(node.output) if node is not None and node.tagged else None
+        if node is None or placed is None:
+            return None
+        kind, name = placed
+        return LazyTable(kind, partial(self.kept.path, name), partial(self.kept.load, key, node.value))
 
     async def load(self, keys: Iterable[str]) -> None:
         """Read values from their files, on a thread, so that `value_of` need not.

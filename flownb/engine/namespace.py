@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from pydantic_core import to_jsonable_python
 
+from flownb.artifacts.lazy_table import LazyTable
 from flownb.engine.context import RunContext
 from flownb.model.key import is_part
 from flownb.model.node_state import NodeState, NodeStatus
@@ -126,15 +127,16 @@ class Namespace:
         values: dict[str, object] = {}
         for use in uses:
             if use.name not in values:
-                value = self._value(use.name, key)
+                value = self._lazy(use) or self._value(use.name, key)
                 if value is not MISSING:
                     values[use.name] = value
         return values
 
     def keys_read(self, uses: Iterable[Use]) -> set[str]:
-        """Return the keys of the nodes whose values some uses read here."""
+        """Return the keys of the nodes whose values some uses read here; not of those that are read where they are stored."""
         nodes = self.program.graph.nodes
-        return {self.key_of(use.name) for use in uses if use.name in nodes and use.name not in self.names}
+        here = (use for use in uses if use.name in nodes and use.name not in self.names)
+        return {self.key_of(use.name) for use in here if self._lazy(use) is None}
 
     def body_values(self, node: NodeBase, key: str) -> dict[str, object]:
         """Return name → value for a node's body and its own properties."""
@@ -169,6 +171,11 @@ class Namespace:
         """Return a node's value, as bodies and expressions read it."""
         graph = self.program.graph
         return _as_read(graph, graph.nodes[node], self.context.ledger.value_of(self.key_of(node)))
+
+    def _lazy(self, use: Use) -> LazyTable | None:
+        """Return what reads a table where it is stored; None: it is none, or its value is at hand."""
+        is_node = use.is_table and use.name in self.program.graph.nodes and use.name not in self.names
+        return self.context.ledger.lazy(self.key_of(use.name)) if is_node else None
 
     def _reserved(self, name: str, key: str) -> object:
         services, state = self.context.services, self.context.ledger.state

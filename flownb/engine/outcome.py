@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from flownb.engine.values import Stored
-from flownb.errors import ExpressionError, Failure, FlowError, FlowInputError
+from flownb.errors import ExpressionError, Failure, FlowError, FlowInputError, QueryError, kinds_of
 from flownb.model.events import Begun, Gather, Taken
 from flownb.model.nodes import Leaf, NodeBase
 from flownb.runtimes.frames import person_frames, person_place
@@ -104,12 +104,9 @@ def failed_by(
 
 def _kinds(error: BaseException) -> Iterator[str]:
     """Yield every word of `on` that covers an error."""
-    for kind in type(error).__mro__:
-        yield kind.__name__
-        package = kind.__module__
-        while package:  # A class is known by the packages above its module too: `json.JSONDecodeError`.
-            yield f"{package}.{kind.__qualname__}"
-            package = package.rpartition(".")[0]
+    if isinstance(error, QueryError):
+        yield from error.kinds
+    yield from kinds_of(error)
     if isinstance(error, TimeoutError):
         yield "timeout"
     status = getattr(error, "status", None)

@@ -20,6 +20,7 @@ from flownb.model.nodes import (
     YamlNode,
 )
 from flownb.model.prompt_node import PromptNode
+from flownb.model.sql_node import SqlNode
 
 BUILTIN_KINDS: Final[Mapping[str, type[Leaf]]] = {
     kind.TITLE: kind
@@ -37,11 +38,10 @@ BUILTIN_KINDS: Final[Mapping[str, type[Leaf]]] = {
         FlowNode,
         CheckpointNode,
         PromptNode,
+        SqlNode,
     )
 }
 """The kinds of leaf that flownb brings, by name."""
 
-LATER_KINDS: Final[Mapping[str, tuple[str, ...]]] = {
-    "sql": (),
-}
+LATER_KINDS: Final[Mapping[str, tuple[str, ...]]] = {}
 """Kinds of the format that this version does not run yet → their aliases; parsing refuses them by name."""

@@ -39,6 +39,8 @@ class Use(Frozen):
     """Where it stands."""
     guarded: bool = False
     """Whether the text itself allows for the name being missing (`x is defined`, `x | default(1)`)."""
+    is_table: bool = False
+    """Whether it is named as a table, which is read where it is stored."""
 
 
 class Rate(Frozen):
@@ -138,6 +140,11 @@ class Leaf(NodeBase):
     def uses_saved(self) -> bool:
         """Whether it keeps what it has while it runs (format.md, 5.5)."""
         return self.BODY is BodyKind.PYTHON and any(use.name == "saved" for use in self.uses)
+
+    @classmethod
+    def is_expression(cls, key: str, _text: str) -> bool:
+        """Return whether what one of its own properties says is a bare expression; a kind may decide that by the text."""
+        return key in cls.EXPRESSIONS
 
 
 class PythonNode(Leaf):

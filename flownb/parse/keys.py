@@ -29,9 +29,7 @@ GROUP_KEYS: Final = frozenset({"when", "needs"})
 """What a plain group may say."""
 CONTAINERS: Final[Mapping[str, type[Container]]] = {"branch": Branch, "parallel": Parallel}
 """Containers by their `type`."""
-_LATER: Final[Mapping[str, frozenset[str]]] = {
-    "sql": frozenset({"connection", "output"}),
-}
+_LATER: Final[Mapping[str, frozenset[str]]] = {}
 """The properties of the kinds that this version does not run yet."""
 
 

@@ -51,6 +51,8 @@ WANTED: Final[Mapping[str, str]] = {
     "description": "text",
     "allow_paths": "a list of folders",
     "secrets": "a list of names",
+    "connection": "a URL, as `sqlite:///shop.db`, or an expression that gives one or an engine",
+    "values": "an expression that gives the rows",
 }
 """Property → what it takes, where pydantic's own words would not do."""
 _DURATIONS: Final = frozenset({"timeout", "delay", "every", "cache", "base", "cap"})

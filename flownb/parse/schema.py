@@ -124,7 +124,7 @@ def properties_schema(kinds: Mapping[str, type[Leaf]] = BUILTIN_KINDS) -> dict[s
         text = json.dumps(own)
         used = {key: value for key, value in _record(schema.get("$defs")).items() if f'/{key}"' in text}
         definitions |= used
-        every |= {key: _either(every[key], value) if key in every else value for key, value in own.items()}
+        every |= {key: _either(every.get(key), value) for key, value in own.items()}
         required = [key for key, field in kind.model_fields.items() if key in own and field.is_required()]
         definitions[name] = {"properties": dict(own), **({"required": list(required)} if required else {})}
     return {
@@ -140,6 +140,15 @@ def properties_schema(kinds: Mapping[str, type[Leaf]] = BUILTIN_KINDS) -> dict[s
         "additionalProperties": False,
         "$defs": definitions,
     }
+
+
+def _either(one: JsonValue, other: JsonValue) -> JsonValue:
+    """Return the schema of a property that several kinds have: what any of them takes."""
+    if one is None or one == other:
+        return other
+    known = _record(one).get("anyOf")
+    options = known if isinstance(known, list) and "description" not in _record(one) else [one]
+    return one if other in options else {"anyOf": [*options, other]}
 
 
 def _schema_of(model: type[BaseModel]) -> dict[str, JsonValue]:
@@ -184,13 +193,6 @@ def _field_texts(model: type) -> Mapping[str, str]:
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
     }
-
-
-def _either(one: JsonValue, other: JsonValue) -> JsonValue:
-    """Return the schema of a property that several kinds have, each in its own way."""
-    known = _record(one).get("anyOf")
-    options = known if isinstance(known, list) else [one]
-    return one if other in options else {"anyOf": [*options, other]}
 
 
 def _record(value: object) -> dict[str, JsonValue]:

@@ -16,6 +16,7 @@ from flownb.parse.fields import Fields, expression_text
 from flownb.parse.found import Found, collected, problem, warning
 from flownb.parse.keys import EXPRESSION_KEYS
 from flownb.parse.python_names import PythonSyntaxError, ReadName, python_names
+from flownb.parse.sql import sql_uses
 from flownb.templates.expressions import (
     RESERVED_NAMES,
     ExpressionSyntaxError,
@@ -31,7 +32,7 @@ from flownb.templates.request import split_request
 from flownb.text.codes import Code
 from flownb.text.yaml import Value
 
-_TARGETS: Final = {"bash": Target.SHELL, "json": Target.JSON, "yaml": Target.JSON}
+_TARGETS: Final = {"bash": Target.SHELL, "json": Target.JSON, "yaml": Target.JSON, "sql": Target.SQL}
 _SKIPPED: Final = frozenset({*dir(builtins), "get_ipython"})
 """Names that are no node's unless one is called so: Python's own, and what IPython's rewriting of `!ls` reads."""
 _MAX_CODE: Final = 50_000
@@ -76,10 +77,11 @@ class Reader:
             elif key in EXPRESSION_KEYS and not (key == "when" and fields.policy.when is None):
                 uses += yield from self.expression(key, value)
             elif draft.kind and key in fields.own and key not in draft.kind.LITERALS:
-                reads = self.expression if key in draft.kind.EXPRESSIONS else self.template
                 given = draft.kind.OWN_NAMES.get(key, frozenset())
                 for part in _texts(value):
-                    uses += [use for use in (yield from reads(key, part)) if use.name not in given]
+                    is_bare = draft.kind.is_expression(key, part.data if isinstance(part.data, str) else "")
+                    read = self.expression if is_bare else self.template
+                    uses += [use for use in (yield from read(key, part)) if use.name not in given]
         if draft.body is None or draft.kind is None or draft.is_cut:
             return Reads(tuple(uses))
         in_body = yield from self.body(draft, draft.kind, draft.body)
@@ -103,6 +105,8 @@ class Reader:
                     yield from found
                     if all(item.code is Code.RAW for item in found):
                         yield from self.data(draft, part, target)
+                if draft.title == "sql":
+                    uses = yield from sql_uses(draft, body, uses, self.by_id)
             case BodyKind.NONE:
                 pass
         return Reads(tuple(uses))

@@ -35,6 +35,7 @@ class KeptValues:
         self._paths, self._find_class, self._tell = paths, find_class, tell
         self._store = ArtifactStore(paths.artifacts, paths.disk)
         self.put, self.put_passing = self._store.put, self._store.put_passing
+        self.path = self._store.open
 
     def load(self, key: str, value: StoredValue) -> object:
         """Return the value of a node's key.

@@ -69,6 +69,7 @@ RUNTIMES: Final[Mapping[str, RuntimeEntry]] = MappingProxyType(
         "read": RuntimeEntry("flownb.runtimes.files.read:ReadRuntime", optional="data"),
         "write": RuntimeEntry("flownb.runtimes.files.write:WriteRuntime", optional="data"),
         "prompt": RuntimeEntry("flownb.runtimes.prompt.runtime:PromptRuntime", "llm"),
+        "sql": RuntimeEntry("flownb.runtimes.sql.runtime:SqlRuntime", "sql"),
     }
 )
 """Kind → its runtime. `checkpoint` and `flow` have none: the engine itself carries them out."""

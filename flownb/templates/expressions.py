@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from flownb.errors import ExpressionError
 from flownb.templates.shell.variables import Script
+from flownb.templates.sql.value import Statement
 from flownb.templates.terms import (
     DEFAULT_LIMITS,
     RESERVED_NAMES,
@@ -34,6 +35,7 @@ __all__ = [
     "Limits",
     "Name",
     "Script",
+    "Statement",
     "Target",
     "blanked",
     "check_quotes",
@@ -43,9 +45,11 @@ __all__ = [
     "is_template",
     "keep_with",
     "keeping",
+    "mixed_uses",
     "render",
     "render_apart",
     "render_script",
+    "render_statement",
     "shown_insertion",
     "template_names",
     "uses_raw",
@@ -139,14 +143,20 @@ def check_quotes(source: str, target: Target) -> list[ExpressionSyntaxError]:
     return _read(source, target).problems(target) if target is not Target.TEXT and is_template(source, target) else []
 
 
-def blanked(source: str, stand_in: str) -> str | None:
+def mixed_uses(source: str, name: str) -> list[ExpressionSyntaxError]:
+    """Return where an sql body does something else with a name than putting in what it has under a word, `{{ name.word }}`."""
+    return _read(source, Target.SQL).mixed_uses(name) if is_template(source) else []
+
+
+def blanked(source: str, stand_in: str, *, tags: bool = False) -> str | None:
     """Return a template with a text in the place of each value, lines and columns kept; None where tags decide what is in it.
 
     Args:
         source: The template.
         stand_in: What stands for a value; at most as long as `{{`.
+        tags: Whether tags are but left out, so that all that they choose from stands there.
     """
-    return _read(source, Target.JSON).without_values(stand_in) if is_template(source) else source
+    return _read(source, Target.JSON).without_values(stand_in, tags=tags) if is_template(source) else source
 
 
 def evaluate(source: str, values: Mapping[str, object], limits: Limits = DEFAULT_LIMITS) -> object:
@@ -229,6 +239,20 @@ def render_script(source: str, values: Mapping[str, object], limits: Limits = DE
     if not is_template(source, Target.SHELL):
         return Script(source)
     return _read(source, Target.SHELL).script(values, limits)
+
+
+def render_statement(source: str, values: Mapping[str, object], limits: Limits = DEFAULT_LIMITS) -> Statement:
+    """Return what an sql body comes to: a text without values, and what is bound in it. Safe to call from any thread; it blocks.
+
+    Args:
+        source: The body.
+        values: Name → value, looked up only for the names that are used.
+        limits: What it may take.
+
+    Raises:
+        ExpressionError: It cannot be read or worked out, or a value stands where it cannot be bound.
+    """
+    return _read(source, Target.SQL).statement(values, limits)
 
 
 def shown_insertion(source: str, offset: int) -> str:

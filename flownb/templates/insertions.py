@@ -11,6 +11,8 @@ from flownb.templates.programs import insertions
 from flownb.templates.quotes import JsonScanner
 from flownb.templates.shell.script import Misplaced, check_script
 from flownb.templates.shell.value import Slot
+from flownb.templates.sql.statement import Misplaced as MisplacedInSql
+from flownb.templates.sql.statement import check_statement
 from flownb.templates.syntax import fault
 from flownb.templates.terms import ExpressionSyntaxError, Target
 
@@ -21,6 +23,7 @@ _WORDS: Final = {
     Target.JSON: "JSON or YAML",
     Target.HTTP: "a request",
     Target.FORM: "a form",
+    Target.SQL: "an SQL statement",
 }
 _REFUSED: Final = ((nodes.CallBlock, "{% call %}"), (nodes.FilterBlock, "{% filter %}"))
 
@@ -35,14 +38,15 @@ def problems(tree: nodes.Template, source: str, target: Target) -> Iterator[Expr
     """
     if target is Target.TEXT:
         return
-    refused = list(_refused(tree, source, _WORDS[target]))
+    words = _WORDS[target]
+    refused = list(_refused(tree, source, words))
     yield from refused
     if target is Target.JSON:
         walker = _JsonPlaces(source)
         walker.walk(tree.body)
         yield from walker.errors
-    elif target is Target.SHELL and not refused:
-        yield from _shell_problems(tree, source)
+    elif target in (Target.SHELL, Target.SQL) and not refused:
+        yield from (_shell_problems if target is Target.SHELL else _sql_problems)(tree, source)
 
 
 def _refused(tree: nodes.Template, source: str, words: str) -> Iterator[ExpressionSyntaxError]:
@@ -103,15 +107,70 @@ def insertion_at(source: str, offset: int) -> tuple[int, str]:
 
 def _shell_problems(tree: nodes.Template, source: str) -> Iterator[ExpressionSyntaxError]:
     """Yield what is wrong in a bash body, on ways through it that go at least once into the first branches of each statement."""
-    ways = max(
-        (len(_bodies(node)) for node in _statements(tree.body) if isinstance(node, nodes.If | nodes.For)), default=1
-    )
     found: dict[int, Misplaced] = {}
-    for way in range(min(ways, _MOST_WAYS)):
-        for misplaced in check_script(list(_parts(tree.body, way, times=2))):
+    for parts in _ways(tree):
+        for misplaced in check_script(parts):
             found.setdefault(misplaced.offset, misplaced)
     for offset in sorted(found):
         yield place_problem(found[offset], source)
+
+
+def _sql_problems(tree: nodes.Template, source: str) -> Iterator[ExpressionSyntaxError]:
+    """Yield what is wrong in an sql body, on the same ways."""
+    found: dict[int, MisplacedInSql] = {}
+    for parts in _ways(tree):
+        for misplaced in check_statement([" " if part is _ANY else part for part in parts]):
+            found.setdefault(misplaced.offset, misplaced)
+    for offset in sorted(found):
+        yield sql_problem(found[offset], source)
+
+
+def sql_problem(misplaced: MisplacedInSql, source: str) -> ExpressionSyntaxError:
+    """Return the error about a value that cannot stand where it does in a statement.
+
+    Args:
+        misplaced: The value and its place.
+        source: The template, normalized.
+    """
+    offset, text = insertion_at(source, misplaced.offset)
+    return fault(source, offset, f"a value stands {misplaced.where}", misplaced.hint.replace("{}", text))
+
+
+def _ways(tree: nodes.Template) -> Iterator[list[str | Slot]]:
+    """Yield the text with its slots, on one way through the template's statements after the other."""
+    ways = max(
+        (len(_bodies(node)) for node in _statements(tree.body) if isinstance(node, nodes.If | nodes.For)), default=1
+    )
+    for way in range(min(ways, _MOST_WAYS)):
+        yield list(_parts(tree.body, way, times=2))
+
+
+def mixed_uses(tree: nodes.Template, source: str, name: str) -> Iterator[ExpressionSyntaxError]:
+    """Yield where something else is done with a name than putting in what it has under a word: `{{ name.word }}`.
+
+    Args:
+        tree: The tree of the text.
+        source: The text, normalized.
+        name: The name.
+    """
+    alone = set()
+    for output in tree.find_all(nodes.Output):
+        for child in output.nodes:
+            if _is_part_of(child, name):
+                alone.add(id(child.node))  # type: ignore[attr-defined]  # It was looked at just now.
+    for found in tree.find_all(nodes.Name):
+        if found.name == name and id(found) not in alone:
+            hint = f"write {{{{ {name}.column }}}}, and work on the rows before: in a node of their own, or in `values`"
+            yield fault(
+                source, found.lineno, f"'{name}' stands for every row in turn, and only its columns can be put in", hint
+            )
+
+
+def _is_part_of(node: nodes.Expr, name: str) -> bool:
+    if isinstance(node, nodes.Getitem) and not (isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str)):
+        return False
+    owner = node.node if isinstance(node, nodes.Getattr | nodes.Getitem) else None
+    return isinstance(owner, nodes.Name) and owner.name == name
 
 
 def _parts(body: Iterable[nodes.Node], way: int, times: int) -> Iterator[str | Slot]:

@@ -11,7 +11,6 @@ from jinja2.environment import Template
 
 from flownb.templates.limits import BUDGET
 from flownb.templates.sandbox import SandboxContext, sandbox
-from flownb.templates.shell.value import Slot
 from flownb.templates.terms import Target
 from flownb.templates.tree import chunks_of
 
@@ -20,8 +19,10 @@ _PUT: Final = {target: f"flownb {target}" for target in Target}
 """Target → the filter through which a value is put in; no template can write a name with a space."""
 _OWN: Final = {("tojson", "flownb json"), ("urlencode", "flownb form")}
 """Filters that quote for a target already."""
-_ABSENT: Final = {"flownb json": "null"}
+_ABSENT: Final = {"flownb json": "null", "flownb sql": None}
 """What stands for an `if` without `else` whose condition is false."""
+_WITH_SLOTS: Final = frozenset({_PUT[Target.SHELL], _PUT[Target.SQL]})
+"""The filters of targets in which a value is never a part of the text; they are told where it stands."""
 
 
 class Compiled:
@@ -56,13 +57,13 @@ class Compiled:
         """
         if self.lone:
             return next(self._chunks(values))
-        text = "".join(self.parts(values))  # type: ignore[arg-type]  # Only a bash body has slots.
+        text = "".join(self.parts(values))  # Only bash and sql bodies have slots.
         if not text.isascii():
             BUDGET.get().spend(len(text.encode("utf-8", "surrogatepass")))
         return text
 
-    def parts(self, values: Mapping[str, object]) -> list[str | Slot]:
-        """Return the stretches of the template's text, and of a bash body the slots between them.
+    def parts(self, values: Mapping[str, object]) -> list[Any]:  # Any: text, and the slots of its target.
+        """Return the stretches of the template's text, and of a bash or sql body the slots between them.
 
         Args:
             values: Name → value, looked up one by one.
@@ -70,7 +71,7 @@ class Compiled:
         budget, made, size = BUDGET.get(), [], 0
         for chunk in self._chunks(values):
             made.append(chunk)
-            size += chunk.size if isinstance(chunk, Slot) else len(chunk)
+            size += len(chunk) if isinstance(chunk, str) else chunk.size
             if size > budget.limits.size:
                 budget.spend(size)
         return made
@@ -121,25 +122,24 @@ def insertions(node: nodes.Expr) -> Iterator[tuple[nodes.Expr, bool]]:
         yield node, isinstance(node, nodes.Filter) and node.name == "raw"
 
 
-def _slot(node: nodes.Expr, offset: int, *, quote: bool = False) -> nodes.Filter:
-    arguments: list[nodes.Expr] = [nodes.Const(offset), nodes.Const(quote)]
-    return nodes.Filter(node, _PUT[Target.SHELL], arguments, [], None, None, lineno=node.lineno)
+def _slot(node: nodes.Expr, filter_name: str, offset: int, *more: nodes.Expr) -> nodes.Filter:
+    return nodes.Filter(node, filter_name, [nodes.Const(offset), *more], [], None, None, lineno=node.lineno)
 
 
 def _put(node: nodes.Expr, filter_name: str, offset: int) -> nodes.Expr:
-    is_shell = filter_name == _PUT[Target.SHELL]
+    is_shell, has_slots = filter_name == _PUT[Target.SHELL], filter_name in _WITH_SLOTS
     if isinstance(node, nodes.CondExpr):
         absent = _ABSENT.get(filter_name, "")
         expr2 = nodes.Const(absent, lineno=node.lineno) if node.expr2 is None else node.expr2
-        if node.expr2 is not None or is_shell:
+        if node.expr2 is not None or has_slots:
             expr2 = _put(expr2, filter_name, offset)
         return nodes.CondExpr(node.test, _put(node.expr1, filter_name, offset), expr2, lineno=node.lineno)
     if isinstance(node, nodes.Filter):
         if node.name == "raw" or (node.name, filter_name) in _OWN:
             return _through("flownb raw", node)
         if is_shell and node.name == "quote" and node.node is not None:
-            return _slot(node.node, offset, quote=True)
-    return _slot(node, offset) if is_shell else _through(filter_name, node)
+            return _slot(node.node, filter_name, offset, nodes.Const(True))
+    return _slot(node, filter_name, offset) if has_slots else _through(filter_name, node)
 
 
 def _pieces(output: nodes.Node, put: str | None) -> list[nodes.Expr]:

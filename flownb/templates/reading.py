@@ -14,12 +14,15 @@ from jinja2.runtime import Undefined
 from flownb.errors import ExpressionError, FlowError
 from flownb.templates.explaining import in_words, missing_in, shortly, unreadable
 from flownb.templates.filters import to_text
-from flownb.templates.insertions import insertion_at, place_problem, problems
+from flownb.templates.insertions import insertion_at, mixed_uses, place_problem, problems, sql_problem
 from flownb.templates.limits import BUDGET, Budget
 from flownb.templates.programs import Compiled, copied, insertions
 from flownb.templates.sandbox import present, sandbox
 from flownb.templates.shell.script import Misplaced, make_script
 from flownb.templates.shell.variables import Script
+from flownb.templates.sql.statement import Misplaced as MisplacedInSql
+from flownb.templates.sql.statement import make_statement
+from flownb.templates.sql.value import Statement
 from flownb.templates.syntax import check, names, normalized, parse, shallow
 from flownb.templates.terms import ExpressionSyntaxError, Key, Limits, MissingError, Name, Target
 from flownb.templates.veil import veil
@@ -88,22 +91,29 @@ class Reading:
         except ExpressionSyntaxError:
             return []
 
+    def mixed_uses(self, name: str) -> list[ExpressionSyntaxError]:
+        """Return where something else is done with a name than putting in what it has under a word."""
+        with shallow():
+            return [] if self._error else list(mixed_uses(self._tree, self._source, name))
+
     def insertion(self, offset: int) -> str:
         """Return the `{{ … }}` at an offset, in one line."""
         return insertion_at(self._source, offset)[1]
 
-    def without_values(self, stand_in: str) -> str | None:
+    def without_values(self, stand_in: str, *, tags: bool = False) -> str | None:
         """Return it with a text in the place of each value, lines and columns kept; None where tags decide what is in it.
 
         Args:
             stand_in: What stands for a value; at most as long as `{{`.
+            tags: Whether tags are but left out, so that all that they choose from stands there.
         """
         parts: list[str] = []
         inside = False
         try:
             for _, token, value in sandbox().lexer.tokeniter(self._text, None):
-                if token in {"block_begin", "raw_begin"}:
+                if token in {"block_begin", "raw_begin"} and not tags:
                     return None
+                inside = inside or token == "block_begin"  # noqa: S105 a token of Jinja's
                 if token == "variable_begin":  # noqa: S105 a token of Jinja's
                     inside = True
                     parts.append(stand_in.ljust(len(value)))
@@ -111,7 +121,7 @@ class Reading:
                     parts.append(value)
                 else:
                     parts.append("".join(letter if letter == "\n" else " " for letter in value))
-                    inside = inside and token != "variable_end"  # noqa: S105 a token of Jinja's
+                    inside = inside and token not in {"variable_end", "block_end"}
         except TemplateSyntaxError:
             return None
         return "".join(parts)
@@ -144,6 +154,19 @@ class Reading:
             return unreadable(self._text, place_problem(misplaced, self._source))
 
         return make_script(self._within(limits, values, partial(compiled.parts, values)), refuse)
+
+    def statement(self, values: Mapping[str, object], limits: Limits) -> Statement:
+        """Return the SQL statement that it comes to.
+
+        Raises:
+            ExpressionError: It cannot be read or worked out, or a value stands where it cannot be bound.
+        """
+        compiled = self._program(Target.SQL, frozenset())
+
+        def refuse(misplaced: MisplacedInSql) -> ExpressionError:
+            return unreadable(self._text, sql_problem(misplaced, self._source))
+
+        return self._within(limits, values, lambda: make_statement(compiled.parts(values), refuse))
 
     def _program(self, target: Target, hidden: frozenset[Key]) -> Compiled:
         try:

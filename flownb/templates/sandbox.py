@@ -21,6 +21,7 @@ from flownb.templates.filters import filters, to_json, to_text
 from flownb.templates.limits import BUDGET, MAX_WIDTH, check_call, counted_range, operate
 from flownb.templates.sent import to_field, to_line
 from flownb.templates.shell.value import to_slot
+from flownb.templates.sql.value import Bound
 from flownb.templates.terms import LimitError, MissingError
 
 CALLABLES: Final = ("range", "dict", "cycler", "joiner", "namespace", "now", "uuid")
@@ -168,10 +169,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.filters = {
             **filters(),
             "flownb text": _putting(to_text),
-            "flownb shell": lambda value, offset, quote: to_slot(present(value), offset, quote=quote),
+            "flownb shell": lambda value, offset, quote=False: to_slot(present(value), offset, quote=quote),
             "flownb json": _putting(to_json),
             "flownb http": _putting(to_line),
             "flownb form": _putting(to_field),
+            "flownb sql": lambda value, offset: Bound(offset, present(value)),
             "flownb raw": _putting(to_text),
             "flownb each": _each,
             "flownb there": present,

@@ -32,6 +32,8 @@ class Target(StrEnum):
     """The lines above a request's body: no value may add one."""
     FORM = "form"
     """The body of a form: values are encoded."""
+    SQL = "sql"
+    """An SQL statement: values are bound parameters."""
 
 
 class ExpressionSyntaxError(ValueError):

@@ -135,6 +135,8 @@ class Code(StrEnum):
     """A python body cannot be compiled."""
     NOTEBOOK_ONLY = "notebook-only"
     """A python body uses `!` or `%`, which only a notebook understands."""
+    SQL_STATEMENT = "sql-statement"
+    """An `sql` body is not one statement, or does more with the rows of `values` than put their columns in."""
     BAD_DATA = "bad-data"
     """A `json` or `yaml` body is not valid data."""
     BAD_REQUEST = "bad-request"

@@ -6,6 +6,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -335,6 +336,52 @@ def test_etl(completed: Complete, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "orders.db") as database:
         assert database.execute("select * from orders").fetchall() == [("tea", 3.5)]
     database.close()
+
+
+def shop(path: Path, script: str) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(script)
+
+
+def test_database_to_report(completed: Complete, tmp_path: Path) -> None:
+    shop(
+        tmp_path / "shop.db",
+        """
+        CREATE TABLE orders (customer TEXT, product TEXT, amount REAL, year INTEGER);
+        INSERT INTO orders VALUES ('ana', 'tea', 2.5, 2026), ('bo', 'salt', 9, 2026), ('ana', 'tea', 8, 2026), ('bo', 'tea', 99, 2025);
+        """,
+    )
+    run = completed("database-to-report", year=2026)
+    assert run.outputs["report"] == (
+        "# 2026\n\n| Product | Orders | Total |\n|---|---|---|\n| tea | 2 | 10.50 |\n| salt | 1 | 9.00 |\n\nBest customer: **ana**"
+    )
+    assert completed("database-to-report", year=1999).nodes["report"].status == "skipped"
+
+
+def test_report_to_database_all_or_nothing(document: Copy, tmp_path: Path) -> None:
+    path = document("report-to-database")
+    failed = flownb.run(path, {"report": "- ana: 3\n- bo: -1"})
+    assert failed.status == "failed"
+    assert "CHECK constraint failed" in failed.errors[0].message
+    with closing(sqlite3.connect(tmp_path / "reports.db")) as database:
+        assert database.execute("SELECT * FROM scores").fetchall() == []
+    made = flownb.run(path, {"report": "# Scores\n- ana: 3\n- bo'; DROP TABLE scores; --: 5\n"})
+    assert made.outputs["kept"] == [{"name": "bo'; DROP TABLE scores; --", "score": 5}, {"name": "ana", "score": 3}]
+
+
+def test_multi_source_join(completed: Complete, tmp_path: Path) -> None:
+    shop(
+        tmp_path / "crm.db",
+        "CREATE TABLE customers (id INTEGER, name TEXT); INSERT INTO customers VALUES (1, 'ana'), (2, 'bo'), (3, 'cy');",
+    )
+    lines = [{"customer": 2, "amount": 10, "currency": "USD"}, {"customer": 1, "amount": 5, "currency": "EUR"}]
+    (tmp_path / "payments.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [*lines, lines[1]]))
+    run = completed("tables-joined")
+    assert run.outputs["joined"] == [
+        {"name": "ana", "total": 10.0},
+        {"name": "bo", "total": 9.0},
+        {"name": "cy", "total": 0.0},
+    ]
 
 
 def test_refinement_ends_when_it_is_good_enough(completed: Complete, tmp_path: Path) -> None:
