@@ -153,11 +153,6 @@ class Redactor:
                     text = _around(form).sub(REDACTED, text) if form in self._cores else text.replace(form, REDACTED)
         return self._words.sub(REDACTED, text) if self._words is not None else text
 
-    @property
-    def longest(self) -> int:
-        """Characters of the longest text that `find` looks for."""
-        return max(map(len, self._needles), default=0)
-
     def find(self, text: str) -> int:
         """Return where in a text the first secret of four characters or more stands, in any encoding; -1: there is none.
 

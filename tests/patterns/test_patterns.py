@@ -369,7 +369,7 @@ def test_report_to_database_all_or_nothing(document: Copy, tmp_path: Path) -> No
     assert made.outputs["kept"] == [{"name": "bo'; DROP TABLE scores; --", "score": 5}, {"name": "ana", "score": 3}]
 
 
-def test_multi_source_join(completed: Complete, tmp_path: Path) -> None:
+def test_tables_joined(completed: Complete, tmp_path: Path) -> None:
     shop(
         tmp_path / "crm.db",
         "CREATE TABLE customers (id INTEGER, name TEXT); INSERT INTO customers VALUES (1, 'ana'), (2, 'bo'), (3, 'cy');",
