@@ -381,10 +381,10 @@ _APPLY: Final[Mapping[type, Callable[[RunState, Any], None]]] = {
 def decision_json(decision: Decision) -> dict[str, JsonValue]:
     """Return a decision as state and decision files hold it; also the value of its checkpoint."""
     return {
-        "action": decision.action,
+        "action": str(decision.action),
         "input": decision.input,
         "by": decision.by,
         "at": stamp(decision.at),
-        "via": decision.via,
+        "via": str(decision.via),
         "timed_out": decision.timed_out,
     }

@@ -77,7 +77,7 @@ def test_a_run_that_somebody_holds_keeps_its_values_and_the_others_read_their_st
     )
     gone = k.run(f"Out[{first}]['object']")
     assert gone.error is not None
-    assert "was not JSON" in gone.text
+    assert "is not kept" in gone.text
     assert k.value("type(_['object']).__name__") == "'Big'", "the last one is whole"
 
 

@@ -245,3 +245,16 @@ def test_show_value_prints_or_writes_one_value(tmp_path: Path, frame: pd.DataFra
     assert (refused.returncode, "let the file's name end in .parquet or .csv" in refused.stderr) == (2, True)
     assert flow("--value", "x").returncode == 2
     assert flow("--out", "x").returncode == 2
+
+
+def test_a_decision_is_plain_data(tmp_path: Path) -> None:
+    made = run(node("ask", "Go?", runtime="checkpoint") + node("b", "ask.via"), tmp_path)
+    assert made.state.nodes["ask"].output == {
+        "action": "reject",
+        "input": None,
+        "by": "",
+        "at": made["ask"].at,  # type: ignore[attr-defined] # a record
+        "via": "default",
+        "timed_out": False,
+    }
+    assert not made.state.nodes["ask"].tagged
