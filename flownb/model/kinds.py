@@ -42,6 +42,3 @@ BUILTIN_KINDS: Final[Mapping[str, type[Leaf]]] = {
     )
 }
 """The kinds of leaf that flownb brings, by name."""
-
-LATER_KINDS: Final[Mapping[str, tuple[str, ...]]] = {}
-"""Kinds of the format that this version does not run yet → their aliases; parsing refuses them by name."""

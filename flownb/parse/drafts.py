@@ -252,8 +252,8 @@ class _Reader:
             draft.is_cut = not fences.body.is_closed
             word = fences.body.words[0]
             draft.kind = self.kinds.words[word]
-            draft.title = draft.kind.TITLE if draft.kind else word
-        yield from self.read_type(draft, next((item for item in listed if item.key == "type"), None), fences)
+            draft.title = draft.kind.TITLE
+        yield from self.read_type(draft, next((item for item in listed if item.key == "type"), None))
         if draft.title in CONTAINERS or (not draft.title and "type" not in {item.key for item in listed}):
             draft.title, draft.is_leaf = draft.title or GROUP, False
         yield from self.keep(draft, listed)
@@ -263,11 +263,10 @@ class _Reader:
             return [draft]
         return [draft, *children]
 
-    def read_type(self, draft: Draft, item: Property | None, fences: Fences) -> Found[None]:
+    def read_type(self, draft: Draft, item: Property | None) -> Found[None]:
         """Find a node's kind by its `type`."""
         value = item.value if item else None
         if item is None or value is None:
-            yield from self.refuse_later(draft, self.fence_span(fences))
             return
         word = value.data
         if not isinstance(word, str) or word not in self.kinds.types:
@@ -289,18 +288,11 @@ class _Reader:
             yield problem(Code.TYPE_CONFLICT, what, value.span, hint)
             return
         draft.kind, draft.title = kind, title
-        yield from self.refuse_later(draft, value.span)
 
     def fence_span(self, fences: Fences) -> Span | None:
         """Return where the body's runtime is named."""
         body = fences.body
         return self.source.span(body.line, body.info_column, len(body.words[0])) if body else None
-
-    def refuse_later(self, draft: Draft, where: Span | None) -> Found[None]:
-        """Report a kind that the format has and this version does not run."""
-        if draft.kind is None and draft.title and draft.title not in CONTAINERS and where:
-            what = f"node '{draft.id}' is of type {draft.title}, which is not in this version yet"
-            yield problem(Code.NOT_YET, what, where, "use a python or bash node in its place")
 
     def check_body(self, draft: Draft, fences: Fences, children: Sequence[Draft]) -> Found[None]:
         """Report a body that is missing or too much, and a container without nodes."""

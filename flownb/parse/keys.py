@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from flownb.model.kinds import LATER_KINDS
 from flownb.model.nodes import BodyKind, Branch, Container, Group, Leaf, NodeBase, Parallel
 from flownb.model.policy import Policy
 
@@ -29,8 +28,6 @@ GROUP_KEYS: Final = frozenset({"when", "needs"})
 """What a plain group may say."""
 CONTAINERS: Final[Mapping[str, type[Container]]] = {"branch": Branch, "parallel": Parallel}
 """Containers by their `type`."""
-_LATER: Final[Mapping[str, frozenset[str]]] = {}
-"""The properties of the kinds that this version does not run yet."""
 
 
 def own_keys(kind: type[NodeBase]) -> frozenset[str]:
@@ -46,11 +43,9 @@ class Kinds:
     """Canonical name → kind."""
 
     @cached_property
-    def words(self) -> Mapping[str, type[Leaf] | None]:
-        """Every word that names a runtime → its kind; None for those of a later version."""
-        found: dict[str, type[Leaf] | None] = {}
-        for name, aliases in LATER_KINDS.items():
-            found |= dict.fromkeys((name, *aliases))
+    def words(self) -> Mapping[str, type[Leaf]]:
+        """Every word that names a runtime → its kind."""
+        found: dict[str, type[Leaf]] = {}
         for name, kind in self.by_name.items():
             found |= dict.fromkeys((name, *kind.ALIASES), kind)
         return found
@@ -64,9 +59,7 @@ class Kinds:
     def own(self) -> Mapping[str, frozenset[str]]:
         """Kind's name → the properties that only it has."""
         kinds: list[type[NodeBase]] = [*self.by_name.values(), Branch, Parallel, Group]
-        return {name: keys for name, keys in _LATER.items() if name not in self.by_name} | {
-            kind.TITLE: own_keys(kind) for kind in kinds
-        }
+        return {kind.TITLE: own_keys(kind) for kind in kinds}
 
     @cached_property
     def all_keys(self) -> frozenset[str]:

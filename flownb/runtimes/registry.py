@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final, Protocol, cast
 
 from flownb.errors import FlowError
-from flownb.model.kinds import BUILTIN_KINDS, LATER_KINDS
+from flownb.model.kinds import BUILTIN_KINDS
 from flownb.model.nodes import Leaf
 from flownb.runtimes.base import Runtime
 
@@ -141,7 +141,6 @@ def _load(entry: EntryPoint, kinds: Mapping[str, type[Leaf]]) -> Plugin:
     if not (isinstance(kind, type) and issubclass(kind, Leaf) and callable(runtime)):
         raise FlowError("a plug-in has `kind`, a subclass of Leaf, and `runtime`, a class")
     taken = {word for other in kinds.values() for word in (other.TITLE, *other.ALIASES)}
-    taken.update(word for title, aliases in LATER_KINDS.items() for word in (title, *aliases))
     for word in (kind.TITLE, *kind.ALIASES):
         if word in taken:
             raise FlowError(f"the name `{word}` is taken")

@@ -44,8 +44,6 @@ class Code(StrEnum):
     """A fence that would run stands above the first heading, so it belongs to no node."""
     NODE_TYPE = "node-type"
     """No runtime has this name."""
-    NOT_YET = "not-yet"
-    """The format has this runtime, but this version does not run it yet."""
     TYPE_CONFLICT = "type-conflict"
     """`type` names another runtime than the fence."""
     MISSING_BODY = "missing-body"

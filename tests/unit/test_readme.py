@@ -12,7 +12,7 @@ import pytest
 import flownb
 from flownb.cli.commands import commands
 from flownb.model.decision import Request
-from flownb.model.kinds import BUILTIN_KINDS, LATER_KINDS
+from flownb.model.kinds import BUILTIN_KINDS
 from flownb.model.policy import ExecutorName
 from flownb.parse.keys import COMMON_KEYS, MARKERS, own_keys
 
@@ -116,11 +116,6 @@ def test_the_tables_list_what_this_version_has() -> None:
                 assert keys == own_keys(kind)
     properties: set[str] = set().union(*(words_in(row[1]) for row in rows[middle + 1 :]))
     assert properties == (COMMON_KEYS | MARKERS) - {"type"} | set(ExecutorName)
-
-
-def test_what_is_not_there_yet_is_named() -> None:
-    section = README.partition("## What is not there yet\n")[2].partition("\n## ")[0]
-    assert set(LATER_KINDS) <= words_in(section)
 
 
 def test_every_link_leads_somewhere() -> None:

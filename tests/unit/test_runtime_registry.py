@@ -42,13 +42,6 @@ class TakesATakenName:
     runtime = ShoutRuntime
 
 
-class TakesALaterName:
-    class kind(Leaf):  # noqa: N801
-        TITLE = "sql"
-
-    runtime = ShoutRuntime
-
-
 class HasNoRuntime:
     kind = ShoutNode
 
@@ -104,7 +97,6 @@ def test_a_plug_in_brings_its_kind_and_its_runtime(entries: list[EntryPoint], mo
     "value, problem",
     [
         ("TakesATakenName", "the name `sh` is taken"),
-        ("TakesALaterName", "the name `sql` is taken"),
         ("HasNoRuntime", "a plug-in has `kind`, a subclass of Leaf, and `runtime`, a class"),
         ("Nowhere", "has no attribute 'Nowhere'"),
     ],
