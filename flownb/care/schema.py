@@ -18,6 +18,7 @@ from flownb.model.decision import Decision, Question
 from flownb.model.events import EVENTS, FORMAT
 from flownb.model.state_file import SCHEMA
 from flownb.model.state_layout import ErrorRecord, NodeRecord, StateRecord, TextRecord
+from flownb.model.usage import Usage
 from flownb.parse.schema import DIALECT, ID, described, front_matter_schema, properties_schema
 
 _SEAL: Final[Mapping[str, JsonValue]] = {
@@ -36,14 +37,14 @@ class _Untitled(GenerateJsonSchema):
 
 def state_schema() -> dict[str, JsonValue]:
     """Return the schema of a run's state file, and of what `flownb show --json` prints."""
-    models = (StateRecord, NodeRecord, ErrorRecord, TextRecord, Decision)
+    models = (StateRecord, NodeRecord, ErrorRecord, TextRecord, Decision, Usage)
     return _schema(TypeAdapter(StateRecord), models, f"state:{SCHEMA}", "State of a run")
 
 
 def journal_schema() -> dict[str, JsonValue]:
     """Return the schema of one line of a journal; a space before it, which says that it goes on with a batch, is no part."""
     kinds: tuple[type[BaseModel], ...] = get_args(e.Event)
-    models: tuple[type[BaseModel], ...] = (*kinds, Decision, Question, Failure, e.PlannedNode, e.Begun)
+    models: tuple[type[BaseModel], ...] = (*kinds, Decision, Question, Failure, e.PlannedNode, e.Begun, Usage)
     schema = _schema(EVENTS, models, f"journal:{FORMAT}", "A line of a run's journal")
     schema.pop("discriminator")  # OpenAPI's; in JSON Schema it means nothing.
     definitions = schema["$defs"]

@@ -10,6 +10,7 @@ from flownb.model.decision import Decision
 from flownb.model.events import RunStatus, Taken
 from flownb.model.frozen import Frozen
 from flownb.model.node_state import NodeStatus
+from flownb.model.usage import Usage
 
 
 class ErrorRecord(Frozen):
@@ -56,6 +57,8 @@ class NodeRecord(Frozen):
     """True where `output` holds tags (`$type`, `$artifact`) that stand for values; absent: it is the value as it is."""
     saved: dict[str, JsonValue] = Field(default_factory=dict)
     """What the body of a node that is not done keeps in `saved`; absent: nothing."""
+    usage: dict[str, Usage] = Field(default_factory=dict)
+    """Model → what it was asked for this node; absent: nothing."""
     reusable: Literal[False] = False
     """False where a resume cannot use the value; absent: it can."""
 
@@ -100,6 +103,8 @@ class StateRecord(Frozen):
     """Output → value."""
     tagged: Literal[True] = True
     """True where `outputs` hold tags; absent: they are the values as they are."""
+    usage: dict[str, Usage] = Field(default_factory=dict)
+    """Model → what it was asked in the run; absent: nothing."""
     document: str | None
     """The document's path, relative to the folder that holds the state; null: a cell."""
     errors: tuple[ErrorRecord, ...]

@@ -155,7 +155,7 @@ def test_what_a_real_run_writes_fits(folder: Path) -> None:
     assert counts["state"] == 1
     assert counts["decision"] >= 1
     kinds = {kind.model_fields["kind"].default for kind in get_args(e.Event)}
-    assert kinds - set(counts) == set(), "every kind of event was written"
+    assert kinds - set(counts) == {"used"}, "the patterns with language models write that one, and check it likewise"
 
 
 @pytest.mark.parametrize("number", range(1, FORMAT))
