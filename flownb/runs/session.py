@@ -32,6 +32,7 @@ from flownb.render.printed import Tapes
 from flownb.runs.hooks import Hooks
 from flownb.runs.kept import KeptValues, class_finder
 from flownb.runtimes.base import Printed
+from flownb.runtimes.python import see_modules_in
 from flownb.runtimes.registry import Registry
 from flownb.runtimes.resources import Resources
 from flownb.secrets import Redactor
@@ -199,6 +200,7 @@ class Session:
     # On the run's own thread.
 
     def _work(self) -> None:
+        see_modules_in(str(self.program.folder.absolute()))  # Values may be of classes in there.
         broken: BaseException | None = None
         try:
             asyncio.run(self._run())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import linecache
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -37,6 +38,8 @@ class PythonBody:
     """The code's first line in that text, counted from 1."""
     values: Mapping[str, object] = field(default_factory=dict, repr=False)
     """Name → value, for every name that is there beside the builtins; whoever logs a body does not show them."""
+    folder: str = ""
+    """The document's folder, whose modules it can import, wherever it is carried out; empty: none."""
 
     @property
     def is_async(self) -> bool:
@@ -58,6 +61,7 @@ class PythonBody:
         return await enter_body_async(code, self._names())
 
     def _names(self) -> dict[str, object]:
+        see_modules_in(self.folder)
         return {"__name__": "__main__", **self.values}
 
 
@@ -84,7 +88,7 @@ class PythonRuntime:
         for name in _RECORDS:
             if type(values.get(name)) is dict:
                 values[name] = Record(values[name])  # type: ignore[arg-type]  # The line above looked.
-        body = PythonBody(source, place.source, place.line, values)
+        body = PythonBody(source, place.source, place.line, values, str(scope.folder.absolute()))
         show = redacted(scope)
         try:
             if body.is_async:
@@ -97,6 +101,16 @@ class PythonRuntime:
             value.close()
             raise NodeError("the value is a coroutine that nobody awaited", "write `await` before the call")
         return plain(value) if isinstance(value, Record) else value
+
+
+def see_modules_in(folder: str) -> None:
+    """Let modules in a folder be imported, before others of their names, as Python does for a script's own; thread-safe.
+
+    Args:
+        folder: An absolute path; empty: nothing is done.
+    """
+    if folder and folder not in sys.path:
+        sys.path.insert(0, folder)
 
 
 @lru_cache(maxsize=2048)

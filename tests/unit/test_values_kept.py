@@ -258,3 +258,26 @@ def test_a_decision_is_plain_data(tmp_path: Path) -> None:
         "timed_out": False,
     }
     assert not made.state.nodes["ask"].tagged
+
+
+@pytest.mark.parametrize("executor", ["main", "process"])
+def test_a_body_imports_modules_beside_its_document_wherever_it_is_started_from(tmp_path: Path, executor: str) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "near_shapes.py").write_text(MODULE)
+    body = "from near_shapes import Point, Colour\nPoint(3, Colour.RED)"
+    text = node("a", body, f"executor: {executor}") + node("b", "assert OK\na.colour.name")
+    (tmp_path / "sub" / "doc.flow.md").write_text("# Doc\n\n" + text.replace("OK", "0"))
+
+    def flow(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [Path(sys.executable).with_name("flownb"), *words]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    failed = flow("run", "sub/doc.flow.md", "--run-id", "r1")
+    document = tmp_path / "sub" / "doc.flow.md"
+    document.write_text(document.read_text().replace("assert 0", "assert 1"))
+    done = flow("resume", "r1", "--state", "sub/.flownb", "--json")
+
+    assert "AssertionError" in failed.stderr
+    assert done.returncode == 0, done.stderr
+    nodes = json.loads(done.stdout)["nodes"]
+    assert (nodes["a"]["attempts"], nodes["b"]["output"]) == (1, "RED")
