@@ -371,5 +371,4 @@ class Runner:
         if not isinstance(outcome, Done):
             return outcome
         outputs, hidden = await part.outputs()
-        stored = await self.context.stored(outputs, is_tainted=bool(hidden))
-        return LEFT if stored is None else Done(NodeResult(outputs, is_tainted=bool(hidden), stored=stored))
+        return Done(NodeResult(outputs, is_tainted=bool(hidden)))

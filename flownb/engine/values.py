@@ -24,8 +24,8 @@ _DATA: Final = frozenset({list, dict})
 """Types of data that a body could change in place."""
 _FEW: Final = 200
 """Parts of a value that are stored without a thread."""
-_SHORT: Final = 10_000
-"""Characters of a text in it."""
+_SHORT: Final = 12_000
+"""Characters of all texts in it: they stand in a line of the journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,23 +77,24 @@ def to_stored(value: object, redactor: Redactor, put: Put, *, is_tainted: bool =
 
 
 def is_small(value: object) -> bool:
-    """Return whether a value is data of a few parts, so that storing it takes no time worth a thread."""
-    left, parts = _FEW, [value]
+    """Return whether a value is data of a few parts, which takes no time and no file to store."""
+    left, letters, parts = _FEW, _SHORT, [value]
     while parts:
         part = parts.pop()
         left -= 1
         match part:
             case None | bool() | float() | int():
                 pass
-            case str() if len(part) <= _SHORT:
-                pass
+            case str():
+                letters -= len(part)
             case list() | tuple() if len(part) <= left:
                 parts.extend(part)
             case dict() if len(part) <= left:
                 parts.extend(dict.values(part))
+                parts.extend(part)
             case _:
                 return False
-        if left < 0:
+        if left < 0 or letters < 0:
             return False
     return True
 

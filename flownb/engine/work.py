@@ -19,7 +19,7 @@ from flownb.engine.reuse import is_same
 from flownb.engine.saving import Saving
 from flownb.engine.stopping import StopScope
 from flownb.engine.taint import shown, tainted
-from flownb.engine.values import Stored
+from flownb.engine.values import Stored, is_small
 from flownb.errors import NodeTimeoutError, RejectedError
 from flownb.model import events as e
 from flownb.model.decision import Action
@@ -141,7 +141,8 @@ class Work:
                     return await self._ask(node, key)
                 case Container() | FlowNode():
                     self.begin(node, key, number)
-                    return await in_time(node.policy.timeout, self.content(node, key))
+                    outcome = await in_time(node.policy.timeout, self.content(node, key))
+                    return await self._kept(outcome.result) if isinstance(outcome, Done) else outcome
                 case _:
                     return await self._leaf(node, key, number, is_new=number == first)
         except Exception as error:  # noqa: BLE001 a stranger's code
@@ -181,17 +182,20 @@ class Work:
         self.context.at_work.add(task)
         try:
             work = self._leaf_with_saved(node, key) if node.uses_saved else run_leaf(node, key, self.names, quick)
-            result = await in_time(node.policy.timeout, work)
-            stored = result.stored or await self.context.stored(result.value, is_tainted=result.is_tainted)
-            if stored is None:
-                return LEFT
+            return await self._kept(await in_time(node.policy.timeout, work))
         except Exception:
             if is_quick:
                 ledger.begin(key, begun)
             raise
         finally:
             self.context.at_work.discard(task)
-        return Done(replace(result, stored=stored))
+
+    async def _kept(self, result: NodeResult) -> Outcome:
+        """Store the value of a result where that takes time; where it cannot be stored, the run breaks off."""
+        if result.gather is None and result.stored is None and not is_small(result.value):
+            stored = await self.context.stored(result.value, is_tainted=result.is_tainted)
+            return LEFT if stored is None else Done(replace(result, stored=stored))
+        return Done(result)
 
     def _drop_stale(self, key: str, begun: e.Begun) -> None:
         """Let go of what the body saved when it was another one, or read something else."""

@@ -281,3 +281,11 @@ def test_a_body_imports_modules_beside_its_document_wherever_it_is_started_from(
     assert done.returncode == 0, done.stderr
     nodes = json.loads(done.stdout)["nodes"]
     assert (nodes["a"]["attempts"], nodes["b"]["output"]) == (1, "RED")
+
+
+def test_what_collect_gives_of_a_groups_item_is_kept_too(tmp_path: Path) -> None:
+    inside = node("t", "import pandas as pd\npd.DataFrame({'n': [item]})", level=3)
+    text = f"## Each\n\n- foreach: [1, 2]\n- collect: t\n\n{inside}" + node("b", "int(each[0].n[0] + each[1].n[0])")
+    made = run(text, tmp_path)
+    assert (made["b"], made.nodes["each"].reusable) == (3, True)
+    assert [int(table.n[0]) for table in shown(tmp_path)["each"]] == [1, 2]  # type: ignore[attr-defined] # tables
