@@ -53,8 +53,8 @@ class Values(Protocol):
         """Take files of an earlier run over; raises OSError where that has them no more."""
         ...
 
-    def drop(self, value: StoredValue, still: Iterable[StoredValue]) -> None:
-        """Let go of files that were put to pass, for this value, and that none of others still names."""
+    def drop(self, value: StoredValue) -> None:
+        """Let go of the files of a value that were put to pass; those that another value put too stay."""
         ...
 
 

@@ -95,8 +95,7 @@ class Saving:
             error = ledger.broken
             raise error if isinstance(error, FlowError) else self._over()
         if before is not None and before.tagged:
-            still = [value for values in ledger.state.saved.values() for value in values.values()]
-            await asyncio.to_thread(ledger.kept.drop, before, still)
+            await asyncio.to_thread(ledger.kept.drop, before)
 
     def _over(self) -> NodeError:
         return NodeError(f"saved: the attempt of `{self._key}` is over", "nothing more is kept of it")

@@ -57,22 +57,23 @@ class KeptValues:
         for name in artifact_names(value.output):
             self._store.adopt(other, name)
 
-    def drop(self, value: StoredValue, still: Iterable[StoredValue]) -> None:
-        """Let go of files that this process put to pass, for this value, and that none of others still names."""
-        for name in _names([value]) - _names(still):
+    def drop(self, value: StoredValue) -> None:
+        """Let go of the files of a value that were put to pass; those that another value put too stay."""
+        for name in _names([value]):
             self._store.drop(name)
 
     def begin(self, state: RunState) -> None:
         """Learn which files of an earlier process only `saved` names, so that they go as those of this one do."""
-        passing = _names(value for values in state.saved.values() for value in values.values())
+        passing = [name for values in state.saved.values() for value in values.values() for name in _names([value])]
         if passing:
             nodes = [*state.nodes.values(), *(former.node for former in state.former.values())]
-            self._store.expect(passing - _names(node.value for node in nodes))
+            pinned = _names(node.value for node in nodes)
+            self._store.expect(name for name in passing if name not in pinned)
 
     def close(self, still: Iterable[StoredValue]) -> None:
         """Let go of all files that this process put to pass and that none of some values names."""
         for name in self._store.passing - _names(still):
-            self._store.drop(name)
+            self._store.drop(name, for_good=True)
 
 
 def _names(values: Iterable[StoredValue]) -> set[str]:

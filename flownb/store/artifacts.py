@@ -8,7 +8,7 @@ import io
 import os
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from queue import SimpleQueue
 from threading import RLock, Semaphore, Thread
@@ -57,7 +57,7 @@ class ArtifactStore:
         """
         self._folder, self._disk = folder, disk
         self._verified: dict[str, os.stat_result] = {}
-        self._passing: set[str] = set()
+        self._passing: dict[str, int] = {}
         self._lock = RLock()
 
     def put_passing(self, extension: str, writer: Callable[[BinaryIO], None]) -> str:
@@ -104,9 +104,9 @@ class ArtifactStore:
             if is_new := not self._stands(name, size):
                 self._disk.move(beside, self._folder / name)
             if not is_passing:
-                self._passing.discard(name)
-            elif is_new:
-                self._passing.add(name)
+                self._passing.pop(name, None)
+            elif is_new or name in self._passing:
+                self._passing[name] = self._passing.get(name, 0) + 1
         if not is_new:
             discard(beside, self._disk)
 
@@ -155,10 +155,11 @@ class ArtifactStore:
         with self._lock:
             return set(self._passing)
 
-    def expect(self, names: set[str]) -> None:
-        """Learn of files that an earlier process only put to pass."""
+    def expect(self, names: Iterable[str]) -> None:
+        """Learn of files that an earlier process only put to pass; one that several values name comes as often."""
         with self._lock:
-            self._passing |= names
+            for name in names:
+                self._passing[name] = self._passing.get(name, 0) + 1
 
     def adopt(self, other: ArtifactStore, name: str) -> None:
         """Take over a file of another run: by a second name of it where that can be, else by a copy.
@@ -178,13 +179,20 @@ class ArtifactStore:
                 write_private(self._folder / name, read_file(path, self._disk), self._disk)
         sync_folder(self._folder, self._disk)
         with self._lock:
-            self._passing.discard(name)
+            self._passing.pop(name, None)
 
-    def drop(self, name: str) -> None:
-        """Take away a file that was put by `put_passing` and by nobody else since."""
+    def drop(self, name: str, *, for_good: bool = False) -> None:
+        """Take away a file that was put to pass, once it was dropped as often as it was put; one that `put` named stays.
+
+        Args:
+            name: The file.
+            for_good: Whether nobody needs it any more, however often it was put.
+        """
         with self._lock:
-            if name in self._passing:
-                self._passing.discard(name)
+            left = self._passing.get(name, 0) - 1
+            if left > 0 and not for_good:
+                self._passing[name] = left
+            elif self._passing.pop(name, 0):
                 discard(self._folder / name, self._disk)
 
     def _stands(self, name: str, size: int) -> bool:

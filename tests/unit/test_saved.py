@@ -241,3 +241,30 @@ a[1]
 """
     made = run(text, tmp_path)
     assert made["b"] == ["saved: the attempt of `a` is over\nhint: nothing more is kept of it"]
+
+
+def test_items_that_save_the_same_large_value_do_not_take_it_from_each_other(tmp_path: Path) -> None:
+    text = """# Doc
+
+## Each
+
+- foreach: range(8)
+- concurrency: 8
+
+```python
+for round_ in range(6):
+    saved["same"] = str(round_) * 70_000
+if not inputs.get("ok"):
+    raise ValueError(saved["same"][:1])
+saved["same"][:1]
+```
+"""
+    text = "---\ninputs: {ok: {type: bool, default: false}}\n---\n" + text.replace(
+        'inputs.get("ok")', 'pathlib.Path("ok").exists()'
+    ).replace("for round_", "import pathlib\nfor round_")
+    failed = run(text, tmp_path)
+    assert failed.status == "failed"
+    files = {path.name for path in (tmp_path / ".flownb").rglob("artifacts/*.txt")}
+    named = {value.output["$artifact"] for saved in failed.state.saved.values() for value in saved.values()}  # type: ignore[call-overload, index] # JSON
+    assert named <= files
+    assert files == named, "the ones before were taken away"
