@@ -13,6 +13,7 @@ from typing import Any
 from flownb.api import serve
 from flownb.errors import FlowError, FlowRunError
 from flownb.executors.capture import capturing
+from flownb.executors.interrupt import MainInterrupts
 from flownb.model.events import Event, RunStatus
 from flownb.model.state import RunState
 from flownb.notebook.begun import Live
@@ -25,6 +26,7 @@ from flownb.notebook.view import View
 from flownb.runs.hooks import Hooks
 from flownb.runs.run import Run, run_error
 from flownb.runs.session import Prepared, Session
+from flownb.runs.stop import Stop
 from flownb.terminal.progress import ProgressDisplay, error_console
 from flownb.terminal.prompt import TerminalAsker
 
@@ -57,12 +59,16 @@ def conduct(shell: Any, main: MainThread, prepared: Prepared, waiting: Waiting, 
     who = surface(shell)
     if getattr(shell, "kernel", None) is None or who is Surface.CONSOLE:
         return _on_terminal(shell, prepared, who, began)
-    live = _begin(shell, main, prepared, who)
-    began(live)
-    session = live.session
-    if who is Surface.NOBODY:
-        waiting = Waiting.TO_THE_END  # Who returned at once would end the kernel, and the run with it.
-    _wait(session, live, waiting, is_deaf=who is Surface.BUTTONS and not main.has_buttons)
+    stop = Stop()
+    with MainInterrupts(
+        stop, even_ignored=True
+    ):  # Until the thread is served, and after it was: a run that began is stopped.
+        live = _begin(shell, main, prepared, who)
+        session = stop.at(live.session)
+        began(live)
+        if who is Surface.NOBODY:
+            waiting = Waiting.TO_THE_END  # Who returned at once would end the kernel, and the run with it.
+        _wait(session, live, waiting, is_deaf=who is Surface.BUTTONS and not main.has_buttons)
     if session.is_finished:
         live.close_view()
         raise_ended(live.run)

@@ -67,3 +67,23 @@ def test_a_new_kernel_goes_on_and_shows_what_the_dead_one_made(tmp_path: Path) -
         assert "pandas.DataFrame: 2" in shown.text
         assert any("image/png" in output.data for output in shown.outputs)
         assert k.run("print(int(run['table'].n.sum()), run.outputs['train'])").stdout == "3 2\n"
+
+
+def test_a_stop_just_as_the_run_begins_stops_it(tmp_path: Path) -> None:
+    early = """
+import os, signal
+from flownb.notebook.view import View
+
+begin = View.start
+def start(self):
+    begin(self)
+    os.kill(os.getpid(), signal.SIGINT)
+View.start = start
+"""
+    with kernel(cwd=tmp_path) as k:
+        assert k.run(f"%load_ext flownb\n{early}").ok
+        cell = k.run("%%flow -o run\n# Doc\n\n## A\n\n```bash\nsleep 600\n```\n")
+        assert cell.error is not None
+        assert (cell.error["ename"], "cancelled" in cell.error["evalue"]) == ("FlowRunError", True)
+        assert k.run("print(run.status)").stdout == "cancelled\n"
+        assert k.run("1 + 1").ok
