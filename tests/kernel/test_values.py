@@ -45,7 +45,8 @@ epoch
 def test_a_new_kernel_goes_on_and_shows_what_the_dead_one_made(tmp_path: Path) -> None:
     with kernel(cwd=tmp_path) as k:
         assert k.run("%load_ext flownb").ok
-        journal = k.start(CELL) and tmp_path / ".flownb" / "doc"
+        k.start(CELL)
+        journal = tmp_path / ".flownb" / "doc"
         k.wait_until(
             lambda: any('"name":"epoch","output":1' in path.read_text() for path in journal.glob("*/journal.jsonl")),
             "the second epoch",

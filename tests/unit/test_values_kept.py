@@ -269,7 +269,7 @@ def test_a_body_imports_modules_beside_its_document_wherever_it_is_started_from(
     (tmp_path / "sub" / "doc.flow.md").write_text("# Doc\n\n" + text.replace("OK", "0"))
 
     def flow(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [Path(sys.executable).with_name("flownb"), *words]
+        command = [str(Path(sys.executable).with_name("flownb")), *words]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     failed = flow("run", "sub/doc.flow.md", "--run-id", "r1")
