@@ -9,7 +9,7 @@ from flownb.engine.context import Services
 from flownb.engine.namespace import Namespace, body_uses, uses_in
 from flownb.engine.outcome import NodeResult
 from flownb.engine.taint import tainted, worked_out
-from flownb.engine.values import Stored, own_copy
+from flownb.engine.values import Stored, holds_secret, own_copy
 from flownb.model.events import Begun
 from flownb.model.nodes import BodyKind, Foreach, Leaf, NodeBase
 from flownb.model.policy import ExecutorName
@@ -53,7 +53,7 @@ async def run_leaf(
         return NodeResult(begun=begun, stored=Stored(value.output, reusable=True, tagged=True))
     is_tainted = bool(hidden) and node.TELLS
     if isinstance(node.repeat, Foreach) and node.repeat.collect:
-        is_tainted = is_tainted or services.redactor.holds(value)
+        is_tainted = is_tainted or holds_secret(value, services.redactor)
         inside = names.inside({node.id: value}, tainted=(node.id,) if is_tainted else ())
         return replace(collected(node, node.repeat.collect, key, inside, begun), wrote=wrote)
     return NodeResult(value, begun=begun, is_tainted=is_tainted, wrote=wrote)

@@ -76,6 +76,11 @@ def to_stored(value: object, redactor: Redactor, put: Put, *, is_tainted: bool =
     return Stored(encoded.output, reusable=True, tagged=encoded.is_tagged)
 
 
+def holds_secret(value: object, redactor: Redactor) -> bool:
+    """Return whether a value of any kind shows a secret, as a table does in a cell; nothing is stored."""
+    return bool(redactor) and to_stored(value, redactor, lambda _extension, _writer: "").is_tainted
+
+
 def is_small(value: object) -> bool:
     """Return whether a value is data of a few parts, which takes no time and no file to store."""
     left, letters, parts = _FEW, _SHORT, [value]

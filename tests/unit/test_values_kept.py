@@ -289,3 +289,15 @@ def test_what_collect_gives_of_a_groups_item_is_kept_too(tmp_path: Path) -> None
     made = run(text, tmp_path)
     assert (made["b"], made.nodes["each"].reusable) == (3, True)
     assert [int(table.n[0]) for table in shown(tmp_path)["each"]] == [1, 2]  # type: ignore[attr-defined] # tables
+
+
+def test_what_collect_takes_of_a_table_with_a_secret_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("API_TOKEN", "tok-9f8e7d6c")
+    body = "import pandas as pd, os\npd.DataFrame({'token': [os.environ['API_TOKEN']]})"
+    text = "---\nsecrets: [API_TOKEN]\n---\n# Doc\n\n" + node("a", body, "foreach: [1]", "collect: a.token[0][4:]")
+    made = flownb.run(flownb.parse(text), state_dir=tmp_path / "state")
+
+    assert made["a"] == ["9f8e7d6c"]
+    assert all(b"9f8e7d6c" not in path.read_bytes() for path in (tmp_path / "state").rglob("*") if path.is_file())
